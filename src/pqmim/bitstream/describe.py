@@ -1,0 +1,42 @@
+"""What a file says of itself without being decoded: the substance of `pqmim info`."""
+
+from pqmim.bitstream.container import Tag, read
+
+
+def describe(data: bytes) -> dict:
+    """Facts about a .pqm file as JSON types.
+
+    Returns:
+        version, width, height, quality; weights: short hash as hex; bpp: bits of the whole file for a pixel;
+        state: "complete", "cut", or "bare" (no frame, so nothing says whether it is whole);
+        payload_share: how much of the payload is there, 0 to 1, None where the file does not say;
+        bytes, and what they sum up from: header_bytes, payload_bytes, chunks ({name: bytes of data}) and
+        framing_bytes (lengths, tags and the check; for a cut file with what is left of the chunk it was cut in).
+
+    Raises:
+        DamagedFile, UnsupportedFile: as `read`.
+    """
+    container = read(data)
+    header, size = container.header, container.payload_size
+    header_bytes, payload_bytes = len(header.pack()), len(container.payload)
+    chunks = {_name(tag): len(chunk) for tag, chunk in container.chunks.items()}
+    return {
+        "version": header.version,
+        "width": header.width,
+        "height": header.height,
+        "quality": header.quality,
+        "weights": f"{header.weights:03x}",
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (header.width * header.height),
+        "header_bytes": header_bytes,
+        "payload_bytes": payload_bytes,
+        "framing_bytes": len(data) - header_bytes - payload_bytes - sum(chunks.values()),
+        "chunks": chunks,
+        "state": "complete" if container.complete else "cut" if header.framed else "bare",
+        "payload_share": None if size is None else payload_bytes / size if size else 1.0,
+    }
+
+
+def _name(tag: int) -> str:
+    names = {member.value: member.name.lower() for member in Tag}
+    return names.get(tag, f"tag {tag}")

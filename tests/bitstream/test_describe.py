@@ -1,0 +1,61 @@
+"""What `pqmim info` can say of whole, cut and bare files."""
+
+import json
+
+import pytest
+
+from pqmim.bitstream import DamagedFile, Header, Tag, describe, write
+
+FRAMED = Header(width=768, height=512, quality=50, weights=0x0A7)
+BARE = Header(width=768, height=512, quality=50, weights=0x0A7, framed=False)
+WHOLE = write(FRAMED, bytes(5000), {Tag.ICC: bytes(10), 6: b"xyz"}, codes=b"codes")
+
+
+def test_whole_file():
+    assert describe(WHOLE) == {
+        "version": 1,
+        "width": 768,
+        "height": 512,
+        "quality": 50,
+        "weights": "0a7",
+        "bytes": len(WHOLE),
+        "bpp": 8 * len(WHOLE) / (768 * 512),
+        "header_bytes": 8,
+        "payload_bytes": 5000,
+        "framing_bytes": 2 + 2 + 2 + 1 + 2,
+        "chunks": {"icc": 10, "tag 6": 3},
+        "state": "complete",
+        "payload_share": 1.0,
+    }
+
+
+def test_cut_file():
+    facts = describe(WHOLE[: 8 + 2 + 1250])
+    assert (facts["state"], facts["payload_bytes"], facts["payload_share"]) == ("cut", 1250, 0.25)
+    facts = describe(WHOLE[:-1])
+    assert (facts["state"], facts["payload_share"]) == ("cut", 1.0)
+    facts = describe(WHOLE[:9])  # inside the frame word
+    assert (facts["state"], facts["payload_bytes"], facts["payload_share"]) == ("cut", 0, None)
+
+
+def test_empty_payload_is_whole():
+    assert describe(write(FRAMED, b"", {}, b""))["payload_share"] == 1.0
+
+
+def test_bare_file():
+    facts = describe(write(BARE, bytes(200), {}, b""))
+    assert (facts["state"], facts["payload_bytes"], facts["payload_share"]) == ("bare", 200, None)
+    assert facts["framing_bytes"] == 0
+
+
+@pytest.mark.parametrize("end", [8, 9, 10, 11, 5009, *range(5010, len(WHOLE) + 1)])
+def test_sizes_add_up_and_are_json(end):
+    facts = describe(WHOLE[:end])
+    assert json.loads(json.dumps(facts)) == facts
+    parts = facts["header_bytes"] + facts["payload_bytes"] + facts["framing_bytes"] + sum(facts["chunks"].values())
+    assert parts == facts["bytes"] == end
+
+
+def test_short_file():
+    with pytest.raises(DamagedFile):
+        describe(WHOLE[:7])
