@@ -1,0 +1,1 @@
+"""Pixels in and out: pictures as people have them, alpha, files."""

@@ -1,0 +1,73 @@
+"""Decoded pictures to image files."""
+
+import io
+import os
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from PIL import Image
+
+from pqmim.bitstream.errors import OutputError
+from pqmim.image.files import write_atomically
+
+
+class Format(NamedTuple):
+    name: str  # as Pillow calls it
+    options: dict
+    alpha: bool = True
+
+
+JPEG = Format("JPEG", {"quality": 95, "subsampling": "4:4:4"}, alpha=False)
+TIFF = Format("TIFF", {"compression": "tiff_adobe_deflate"})
+
+FORMATS = {
+    ".png": Format("PNG", {}),
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".webp": Format("WEBP", {"lossless": True, "exact": True}),
+    ".avif": Format("AVIF", {"quality": 95, "subsampling": "4:4:4"}),
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".bmp": Format("BMP", {}, alpha=False),
+    ".ppm": Format("PPM", {}, alpha=False),
+    ".tga": Format("TGA", {}),
+    ".jp2": Format("JPEG2000", {}),
+}
+
+
+def save(
+    image: Image.Image, target: str | os.PathLike | BinaryIO, *, force: bool = False, ending: str | None = None
+) -> list[str]:
+    """Writes an RGB or RGBA image in the format of the target's ending, or of `ending` (default for streams: .png).
+
+    PNG, WebP, TIFF, BMP, PPM, TGA and JPEG 2000 keep every pixel as it is; JPEG and AVIF are written at quality 95.
+    Returns one line for each thing that the format could not keep. Raises OutputError where the ending or the
+    target's size suits no format, the target exists and `force` is not given, or it cannot be written.
+    """
+    if not isinstance(target, (str, os.PathLike)):
+        data, notes = encode(image, ending or ".png")
+        target.write(data)
+        return notes
+    data, notes = encode(image, ending or Path(target).suffix, os.fspath(target))
+    write_atomically(target, data, force)
+    return notes
+
+
+def encode(image: Image.Image, ending: str, name: str = "The image") -> tuple[bytes, list[str]]:
+    """The bytes of an image file, and one line for each thing that its format could not keep; see `save`."""
+    if ending.lower() not in FORMATS:
+        known = "an ending" if not ending else f"the ending {ending}"
+        raise OutputError(f"{name} has {known} that no format goes by: use .png, .jpg, .webp, .avif or .tiff.")
+    kind = FORMATS[ending.lower()]
+    notes = []
+    if image.mode == "RGBA" and not kind.alpha:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        notes.append(f"alpha blended onto white, since {kind.name} keeps none")
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, kind.name, **kind.options)
+    except KeyError as error:  # Pillow built without this format
+        raise OutputError(f"{name} cannot be written: this Pillow has no {kind.name} encoder.") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{name} cannot be written as {kind.name}: {error}.") from error
+    return buffer.getvalue(), notes

@@ -1,0 +1,85 @@
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pqmim.bitstream.errors import OutputError
+from pqmim.image.picture import read_picture, to_pil
+from pqmim.image.save import FORMATS, save
+
+LOSSLESS = [".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".tga", ".jp2", ".PNG"]
+
+
+def smooth() -> np.ndarray:
+    y, x = np.mgrid[:40, :50]
+    return np.stack([4 * x, 5 * y, 255 - 2 * x - 2 * y], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_is_written_and_read(tmp_path, ending):
+    path = tmp_path / f"out{ending}"
+    assert save(to_pil(smooth()), path) == []
+    picture = read_picture(path)
+    assert np.abs(picture.rgb.astype(int) - smooth()).mean() < 1.5
+    assert picture.notes == []
+    if ending in LOSSLESS:
+        assert np.array_equal(picture.rgb, smooth())
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_alpha_is_kept_or_told(tmp_path, ending):
+    alpha = np.zeros((40, 50), np.uint8)
+    alpha[:, 25:] = 255
+    path = tmp_path / f"out{ending}"
+    notes = save(to_pil(smooth(), alpha), path)
+    picture = read_picture(path)
+    if FORMATS[ending].alpha:
+        assert notes == []
+        assert np.array_equal(picture.alpha, alpha)
+        if ending in LOSSLESS:
+            assert np.array_equal(picture.rgb, smooth())
+    else:
+        assert notes == [f"alpha blended onto white, since {FORMATS[ending].name} keeps none"]
+        assert picture.alpha is None
+        assert picture.rgb[:, :20].min() > 250
+        assert np.abs(picture.rgb[:, 30:].astype(int) - smooth()[:, 30:]).mean() < 2
+
+
+def test_streams(tmp_path):
+    buffer = io.BytesIO()
+    save(to_pil(smooth()), buffer)
+    assert buffer.getvalue().startswith(b"\x89PNG")
+    buffer = io.BytesIO()
+    save(to_pil(smooth()), buffer, ending=".jpg")
+    assert buffer.getvalue().startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.pqm"])
+def test_an_unknown_ending_is_refused(tmp_path, name):
+    with pytest.raises(OutputError, match=r"use \.png, \.jpg, \.webp"):
+        save(to_pil(smooth()), tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_format_cannot_hold_is_one_sentence(tmp_path):
+    with pytest.raises(OutputError, match=r"out\.webp cannot be written as WEBP"):
+        save(Image.new("RGB", (16384, 1)), tmp_path / "out.webp")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_encoder_is_one_sentence(tmp_path, monkeypatch):
+    Image.init()
+    monkeypatch.delitem(Image.SAVE, "AVIF")
+    with pytest.raises(OutputError, match="this Pillow has no AVIF encoder"):
+        save(to_pil(smooth()), tmp_path / "out.avif")
+
+
+def test_an_existing_file_is_kept_unless_forced(tmp_path):
+    path = tmp_path / "out.png"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists already"):
+        save(to_pil(smooth()), path)
+    save(to_pil(smooth()), path, force=True)
+    assert np.array_equal(read_picture(path).rgb, smooth())
