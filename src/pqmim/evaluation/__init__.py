@@ -1,0 +1,1 @@
+"""Rates, distortions and speed, measured on real files."""

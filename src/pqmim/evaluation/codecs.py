@@ -1,0 +1,142 @@
+"""The codecs that a comparison runs, behind one small interface."""
+
+import importlib.metadata
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, features
+
+from pqmim.bitstream.errors import PqmimError
+
+
+class MissingCodec(PqmimError):
+    """Raised where a codec is asked for that this installation does not have."""
+
+
+class ImageCodec(Protocol):
+    """Pictures are RGB (H, W, 3) uint8; a setting is the codec's own dial, higher for better pictures."""
+
+    name: str
+    settings: Sequence[float]
+    versions: Mapping[str, str]  # of the libraries that do the work
+
+    def encode(self, rgb: np.ndarray, setting: float) -> bytes: ...
+
+    def decode(self, data: bytes) -> np.ndarray: ...
+
+
+class PillowCodec:
+    """A format that Pillow writes, with its quality as the setting."""
+
+    def __init__(
+        self, name: str, format: str, settings: Sequence[int], versions: Mapping[str, str | None], **options: object
+    ) -> None:
+        self.name = name
+        self.format = format
+        self.settings = settings
+        self.versions = {library: version or "unknown" for library, version in versions.items()}
+        self.options = options
+
+    def encode(self, rgb: np.ndarray, setting: float) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(rgb).save(buffer, self.format, quality=int(setting), **self.options)
+        return buffer.getvalue()
+
+    def decode(self, data: bytes) -> np.ndarray:
+        with Image.open(io.BytesIO(data), formats=[self.format]) as image:
+            return np.asarray(image.convert("RGB"))
+
+
+class PqmimCodec:
+    """This project's own codec."""
+
+    name = "pqmim"
+    settings = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+
+    def __init__(self, weights: str | os.PathLike | None, device: str, threads: int | None) -> None:
+        from pqmim.codec import Codec
+
+        self.codec = Codec(weights, device=device, threads=threads)
+        self.versions = {"torch": importlib.metadata.version("torch")}
+
+    def encode(self, rgb: np.ndarray, setting: float) -> bytes:
+        return self.codec.compress(rgb, setting)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        return np.asarray(self.codec.decompress(data).convert("RGB"))
+
+
+def make_codec(
+    name: str, *, weights: str | os.PathLike | None = None, device: str = "cpu", threads: int | None = None
+) -> ImageCodec:
+    """The codec of that name (see `CODECS`), ready to run; weights and device concern pqmim alone.
+
+    JPEG and WebP run on one thread; AVIF, JPEG XL and pqmim on as many as `threads` says, or else on all.
+    Raises MissingCodec where the installation does not have it.
+    """
+    if name == "pqmim":
+        return PqmimCodec(weights, device, threads)
+    if name not in CLASSICAL:
+        raise MissingCodec(f"There is no codec named {name}: choose from {', '.join(CODECS)}.")
+    return CLASSICAL[name](threads)
+
+
+def _jpeg(threads: int | None) -> PillowCodec:
+    library = "libjpeg_turbo" if features.check("libjpeg_turbo") else "jpg"
+    return PillowCodec(
+        "jpeg",
+        "JPEG",
+        (2, 5, 8, 12, 16, 20, 25, 30, 40, 50, 60, 70, 80),
+        {library: features.version(library)},
+        progressive=True,
+        optimize=True,
+        subsampling="4:2:0",
+    )
+
+
+def _webp(threads: int | None) -> PillowCodec:
+    if not features.check("webp"):
+        raise MissingCodec("This Pillow was built without WebP: install a wheel of Pillow from PyPI.")
+    settings = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80)
+    return PillowCodec("webp", "WEBP", settings, {"libwebp": features.version("webp")}, method=6)
+
+
+def _avif(threads: int | None) -> PillowCodec:
+    if not features.check("avif"):
+        raise MissingCodec("This Pillow has no AVIF: install Pillow 11.3 or newer from PyPI.")
+    return PillowCodec(
+        "avif",
+        "AVIF",
+        (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70),
+        {"libavif": features.version("avif")},
+        speed=6,
+        subsampling="4:2:0",
+        max_threads=threads or os.cpu_count(),
+    )
+
+
+def _jxl(threads: int | None) -> PillowCodec:
+    try:
+        importlib.import_module("pillow_jxl")  # which teaches Pillow the format
+    except ImportError as error:
+        raise MissingCodec("JPEG XL needs a plug-in of Pillow: pip install pillow-jxl-plugin.") from error
+    return PillowCodec(
+        "jxl",
+        "JXL",
+        (0, 2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85),
+        {"pillow-jxl-plugin": importlib.metadata.version("pillow-jxl-plugin")},
+        effort=7,
+        num_threads=threads or -1,
+    )
+
+
+CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "avif": _avif,
+    "jxl": _jxl,
+}
+CODECS = ("pqmim", *CLASSICAL)

@@ -1,0 +1,82 @@
+import sys
+import types
+
+import numpy as np
+import pytest
+from PIL import Image, features
+
+from pqmim.bitstream.errors import PqmimError
+from pqmim.evaluation.codecs import CODECS, MissingCodec, make_codec
+from pqmim.evaluation.metrics import psnr
+
+HERE = [name for name in ("jpeg", "webp", "avif") if name == "jpeg" or features.check(name)]
+
+
+def photo() -> np.ndarray:
+    y, x = np.mgrid[:64, :80]
+    grain = np.random.default_rng(0).normal(0, 8, (64, 80, 1))
+    return np.clip(np.stack([3 * x, 4 * y, 255 - 2 * x], axis=2) + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_more_bytes_give_better_pictures(name):
+    codec = make_codec(name, threads=1)
+    files = [codec.encode(photo(), setting) for setting in codec.settings[::5]]
+    qualities = [psnr(photo(), codec.decode(data)) for data in files]
+    assert [len(data) for data in files] == sorted(len(data) for data in files)
+    assert qualities == sorted(qualities)
+    assert qualities[-1] > qualities[0] + 2
+    assert codec.decode(files[0]).shape == (64, 80, 3)
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_settings_and_versions(name):
+    codec = make_codec(name)
+    assert 8 <= len(codec.settings) <= 14
+    assert list(codec.settings) == sorted(set(codec.settings))
+    assert all(isinstance(version, str) and version for version in codec.versions.values())
+
+
+def test_jpeg_is_progressive_and_subsampled():
+    data = make_codec("jpeg").encode(photo(), 50)
+    assert b"\xff\xc2" in data  # a progressive frame
+    frame = data.index(b"\xff\xc2")
+    assert data[frame + 11] == 0x22  # luma sampled twice as often as chroma, both ways
+
+
+def test_a_codec_that_is_not_here():
+    with pytest.raises(MissingCodec, match="no codec named bpg: choose from pqmim, jpeg, webp, avif, jxl"):
+        make_codec("bpg")
+    assert issubclass(MissingCodec, PqmimError)
+    assert CODECS == ("pqmim", "jpeg", "webp", "avif", "jxl")
+
+
+@pytest.mark.parametrize("name", ["webp", "avif"])
+def test_a_pillow_without_a_format(name, monkeypatch):
+    monkeypatch.setattr(features, "check", lambda feature: False)
+    with pytest.raises(MissingCodec, match="This Pillow"):
+        make_codec(name)
+
+
+def test_jpeg_xl_without_its_plug_in(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    with pytest.raises(MissingCodec, match="pip install pillow-jxl-plugin"):
+        make_codec("jxl")
+
+
+def test_pqmim_runs_through_the_codec(monkeypatch):
+    class Codec:
+        def __init__(self, weights, *, device, threads):
+            assert (weights, device, threads) == ("w.safetensors", "cuda", 2)
+
+        def compress(self, image, quality):
+            return bytes([quality]) + image.tobytes()
+
+        def decompress(self, data):
+            return Image.frombytes("RGB", (80, 64), data[1:])
+
+    monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=Codec))
+    codec = make_codec("pqmim", weights="w.safetensors", device="cuda", threads=2)
+    data = codec.encode(photo(), codec.settings[-1])
+    assert data[0] == 100
+    assert np.array_equal(codec.decode(data), photo())

@@ -1,0 +1,149 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pqmim.bitstream.errors import InvalidImage, OutputError, PqmimError
+from pqmim.evaluation import run
+from pqmim.evaluation.bdrate import bd_rate
+from pqmim.evaluation.codecs import make_codec
+from pqmim.evaluation.metrics import ms_ssim, psnr
+from pqmim.evaluation.results import read_results, write_results
+from pqmim.evaluation.run import bd_rates, evaluate
+
+MEASURES = {"bytes", "bpp", "psnr", "ms_ssim", "encode_s", "decode_s"}
+
+
+def photo(height: int, width: int, seed: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    ripples = 20 * np.sin(x * y / 900) + np.random.default_rng(seed).normal(0, 2, (height, width))
+    return np.clip(np.stack([x, y, 255 - x], axis=2) + ripples[..., None], 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.fromarray(photo(240, 320, 0)).save(folder / "b.png")
+    Image.fromarray(photo(165, 163, 1)).save(folder / "a.webp", lossless=True)
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return evaluate(folder, ["jpeg", "webp", "jpeg"], threads=1, progress=False)
+
+
+def test_every_photo_setting_and_codec_is_there(results):
+    assert results["dataset"].startswith("photos")
+    assert [image["name"] for image in results["images"]] == ["a.webp", "b.png"]
+    assert results["images"][0] == {"name": "a.webp", "width": 163, "height": 165}
+    assert list(results["codecs"]) == ["jpeg", "webp"]
+    for name, codec in results["codecs"].items():
+        settings = list(make_codec(name).settings)
+        assert [row["setting"] for row in codec["settings"]] == settings
+        for image in results["images"]:
+            measures = codec["per_image"][image["name"]]
+            assert set(measures) == MEASURES
+            assert all(len(values) == len(settings) for values in measures.values())
+
+
+def test_the_measures_are_those_of_the_files(results):
+    codec = make_codec("jpeg")
+    measures = results["codecs"]["jpeg"]["per_image"]["b.png"]
+    for i in (0, 6):
+        data = codec.encode(photo(240, 320, 0), codec.settings[i])
+        decoded = codec.decode(data)
+        assert measures["bytes"][i] == len(data)
+        assert measures["bpp"][i] == pytest.approx(8 * len(data) / (240 * 320), abs=1e-5)
+        assert measures["psnr"][i] == pytest.approx(psnr(photo(240, 320, 0), decoded), abs=1e-4)
+        assert measures["ms_ssim"][i] == pytest.approx(ms_ssim(photo(240, 320, 0), decoded), abs=1e-6)
+        assert measures["encode_s"][i] >= 0 and measures["decode_s"][i] >= 0
+
+
+def test_means_are_over_images(results):
+    codec = results["codecs"]["webp"]
+    for i, row in enumerate(codec["settings"]):
+        for key in MEASURES:
+            values = [measures[key][i] for measures in codec["per_image"].values()]
+            assert row[key] == pytest.approx(np.mean(values), abs=0.5 if key == "bytes" else 1e-4)
+
+
+def test_a_small_picture_has_no_ms_ssim(tmp_path):
+    Image.fromarray(photo(40, 60, 2)).save(tmp_path / "small.PNG")
+    codec = evaluate(tmp_path, ["webp"], progress=False)["codecs"]["webp"]
+    assert set(codec["per_image"]["small.PNG"]["ms_ssim"]) == {None}
+    assert {row["ms_ssim"] for row in codec["settings"]} == {None}
+    assert all(row["psnr"] > 20 for row in codec["settings"])
+
+
+def test_bd_rates_are_those_of_the_means(results):
+    codecs = results["codecs"]
+    curves = {
+        name: ([row["bpp"] for row in codec["settings"]], [row["psnr"] for row in codec["settings"]])
+        for name, codec in codecs.items()
+    }
+    expected = bd_rate(curves["jpeg"], curves["webp"], (0.1, 0.8))
+    table = results["bd_rate"]["jpeg"]
+    assert table["range_bpp"] == [0.1, 0.8]
+    assert table["percent"] == {"webp": pytest.approx(expected.percent, abs=0.01)}
+    assert table["psnr"]["webp"] == pytest.approx([expected.low, expected.high], abs=1e-3)
+    assert set(results["bd_rate"]) == {"jpeg", "webp"}
+
+
+def test_curves_that_do_not_meet_have_no_bd_rate():
+    rows = [{"bpp": 0.1 * i, "psnr": 20.0 + i} for i in range(1, 8)]
+    far = [{"bpp": 0.1 * i, "psnr": 60.0 + i} for i in range(1, 8)]
+    lossless = [{"bpp": 9, "psnr": None}]
+    tables = bd_rates({"jpeg": {"settings": rows + lossless}, "far": {"settings": far}, "same": {"settings": rows}})
+    assert tables["jpeg"]["percent"] == {"far": None, "same": 0}
+
+
+def test_no_path_of_this_machine_is_recorded(results, folder):
+    assert str(folder.parent) not in json.dumps(results)
+
+
+def test_json_round_trip_with_a_line_for_each_list(results, tmp_path):
+    path = tmp_path / "out.json"
+    write_results(results, path)
+    assert read_results(path) == results
+    lines = path.read_text().splitlines()
+    assert sum(line.lstrip().startswith('"psnr": [') for line in lines) == 4
+    assert max(map(len, lines)) < 250
+    assert '"dataset"' in lines[1]
+    with pytest.raises(OutputError, match="exists already"):
+        write_results(results, path)
+
+
+def test_files_that_are_no_results(tmp_path):
+    path = tmp_path / "other.json"
+    for text in ("[1, 2]", "{", '{"a": 1}', '{"codecs": 3}'):
+        path.write_text(text)
+        with pytest.raises(PqmimError, match=r"other\.json is not a file of results"):
+            read_results(path)
+
+
+def test_folders_without_photos(tmp_path):
+    with pytest.raises(InvalidImage, match="holds no photos"):
+        evaluate(tmp_path, ["jpeg"], progress=False)
+    with pytest.raises(InvalidImage, match="is not a folder"):
+        evaluate(tmp_path / "none", ["jpeg"], progress=False)
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    with pytest.raises(InvalidImage, match=r"broken\.png is not an image"):
+        evaluate(tmp_path, ["jpeg"], progress=False)
+
+
+def test_a_lossless_codec_has_no_psnr(monkeypatch):
+    class Lossless:
+        name, settings, versions = "raw", (1,), {}
+
+        def encode(self, rgb, setting):
+            self.rgb = rgb
+            return rgb.tobytes()
+
+        def decode(self, data):
+            return self.rgb
+
+    row = run.measure(Lossless(), photo(20, 30, 0), 1)
+    assert row["psnr"] is None and row["bytes"] == 1800 and row["bpp"] == 24
