@@ -1,0 +1,69 @@
+"""Coding order: which symbols each pass of the prior codes, as a pure function of the file's header.
+
+Sub-quantizers are coded in nested groups, coarse first, each group across the whole picture.  Inside
+a group, positions come in stages of growing size along a fixed low-discrepancy order (a 4x4 Bayer
+matrix), since growth matters and adaptivity does not (Mentzer et al., M2T, ICCV 2023).  Encoder,
+decoder and sampler all walk this one list.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Rank of each position in its 4x4 tile: every prefix is spread as evenly as it can be.
+BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+
+# For a group coded in n stages: how many of the 16 ranks are known after each.
+STAGES = {1: (16,), 2: (6, 16), 3: (2, 8, 16), 4: (1, 4, 8, 16)}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sub-quantizers ``start`` to ``stop`` (exclusive), coded together in ``stages`` spatial stages."""
+
+    start: int
+    stop: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One evaluation of the prior: ``sub_quantizers`` (a range) at the positions whose rank is in [low, high)."""
+
+    sub_quantizers: range
+    low: int
+    high: int
+
+    def positions(self, height: int, width: int) -> np.ndarray:
+        """Flat indices, in raster order, of the positions coded: (N,) int64."""
+        rank = ranks(height, width)
+        return np.flatnonzero((rank >= self.low) & (rank < self.high))
+
+
+def ranks(height: int, width: int) -> np.ndarray:
+    """Rank 0..15 of every position: (height * width,)."""
+    rows, columns = np.arange(height) % 4, np.arange(width) % 4
+    return BAYER[rows[:, None], columns].ravel()
+
+
+def passes(groups: list[Group], active: int) -> list[Pass]:
+    """The passes that code the first ``active`` sub-quantizers, in order.
+
+    Inside a pass the symbols go sub-quantizer by sub-quantizer, positions in raster order.
+    """
+    order: list[Pass] = []
+    for group in groups:
+        coded = range(group.start, min(group.stop, active))
+        known = 0
+        for reached in STAGES[group.stages] if coded else ():
+            order.append(Pass(coded, known, reached))
+            known = reached
+    return order
+
+
+def known_before(step: Pass, sub_quantizers: int, height: int, width: int) -> np.ndarray:
+    """What the decoder knows when ``step`` begins: bool (sub_quantizers, height * width)."""
+    known = np.zeros((sub_quantizers, height * width), bool)
+    known[: step.sub_quantizers.start] = True
+    known[step.sub_quantizers.start : step.sub_quantizers.stop] = ranks(height, width) < step.low
+    return known

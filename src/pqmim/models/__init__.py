@@ -1,0 +1,1 @@
+"""Tensors: transforms, product quantizer, masked prior and its integer form."""

@@ -1,0 +1,282 @@
+"""Integer form of the masked prior: the only one that a file ever sees.
+
+Everything that decides a probability is an integer here, so the same codes give the same frequencies
+on any machine, thread count, instruction set, batch and library version.  Where a float type appears
+it carries integers that it holds exactly, in sums whose every partial sum it holds exactly, so the
+order of summation, fused multiply-adds and reduced-precision modes cannot matter:
+
+========================  ======================================  ============================
+what                      bound                                   carried by
+========================  ======================================  ============================
+linear layers             1,040 x 127 x 127 < 2^24                int32 (``_int_mm``) or float32
+depthwise 3x3             9 x 127 x 127 < 2^18                    float32
+attention scores          64 x 127 x 127 < 2^20                   float32
+weights times values      64 x 256 x 127 < 2^21                   float32
+residual stream           (1 + 3 blocks) x 2^23, checked at load  int32
+squared distances         16 x (2^46 + 2^47 + 2^46) < 2^53        float64
+cumulative frequencies    256 x 2^15 x 2^16 < 2^40                float64
+========================  ======================================  ============================
+
+Formats: weights int8 with e fractional bits a row, activations int8 with 4, residual stream int32
+with 8, means and codewords 4, precisions 16, energies and logits 8 (in bits, base 2).  ``a >> n`` rounds
+toward minus infinity; rescaling adds half a unit first.  ``docs/FORMAT.md`` states the same arithmetic.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pqmim.models.masked_prior import (
+    ACTIVATION,
+    LIMIT,
+    MEAN,
+    RESIDUAL,
+    WINDOW,
+    Linear,
+    MaskedPrior,
+    exponents,
+    from_windows,
+    relative_positions,
+    to_windows,
+)
+from pqmim.models.transforms import blend
+
+PRECISION = 16  # log2 of the sum of frequencies
+QUALITIES = 101
+OUTSIDE = -(1 << 24)  # attention score of a key beyond the picture
+MOST_DIMENSIONS = 16  # of a sub-quantizer, for the bound on squared distances
+EXACT_TERMS = 1040  # products of int8 that float32 sums exactly
+LARGEST_MEAN = 255 << MEAN
+
+Tensors = dict[str, Tensor]
+
+
+# -- export -------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def export(prior: MaskedPrior) -> Tensors:
+    """Round a trained prior to its integer form: named int8, int16 and int32 tensors.
+
+    Raises ``ValueError`` if a sub-quantizer is too large for the bounds above.
+    """
+    if max(prior.dimensions) > MOST_DIMENSIONS:
+        raise ValueError(f"a sub-quantizer has more than {MOST_DIMENSIONS} dimensions")
+    found: Tensors = {
+        "dimensions": torch.tensor(prior.dimensions, dtype=torch.int16),
+        "codebook": _fixed(prior.codebook, MEAN, LARGEST_MEAN).to(torch.int16),
+        "feature": _fixed(prior.feature, ACTIVATION, LIMIT).to(torch.int8),
+        "level": _fixed(_levels(prior.level), RESIDUAL, 1 << 20),
+        "term": _fixed(prior.term, ACTIVATION, LIMIT).to(torch.int8),
+        "static": _fixed(prior.static, RESIDUAL, 1 << 14).to(torch.int16),
+    }
+    found |= _linear("embed", prior.embed, RESIDUAL, pad=True)
+    for name in ("mean", "precision", "free"):
+        found |= _linear(name, getattr(prior, name), ACTIVATION)
+    for index, block in enumerate(prior.blocks):
+        kernel, places = block.depthwise, exponents(block.depthwise)
+        found[f"{index}.depthwise.weight"] = _rows(kernel, places).view(-1, 9).to(torch.int8)
+        found[f"{index}.depthwise.shift"] = (places + ACTIVATION - RESIDUAL).to(torch.int8)
+        found[f"{index}.bias"] = _fixed(block.bias, 2 * ACTIVATION + 3, 1 << 20).T.contiguous()  # (heads, 225)
+        found |= _linear(f"{index}.qkv", block.qkv, ACTIVATION)
+        found |= _linear(f"{index}.attended", block.attended, RESIDUAL)
+        found |= _linear(f"{index}.expand", block.expand, ACTIVATION)
+        found |= _linear(f"{index}.reduce", block.reduce, RESIDUAL)
+    return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
+
+
+def _fixed(x: Tensor, bits: int, most: int) -> Tensor:
+    return (x.float() * 2.0**bits).round().clamp(-most, most).to(torch.int32)
+
+
+def _rows(weight: Tensor, places: Tensor) -> Tensor:
+    return (weight.flatten(1) * torch.exp2(places)[:, None]).round().clamp(-LIMIT, LIMIT)
+
+
+def _levels(table: Tensor) -> Tensor:
+    """One row a quality, from the learned rate levels (quality 100 is level 0)."""
+    level = level_of(torch.arange(QUALITIES, device=table.device), len(table))
+    return blend(table, level).flatten(1)
+
+
+def level_of(quality: Tensor, levels: int) -> Tensor:
+    """Fractional rate level of a quality: 100 is level 0, the highest rate, and 0 the last."""
+    return (100 - quality.float()) * (levels - 1) / 100
+
+
+def _linear(name: str, layer: Linear, bits: int, pad: bool = False) -> Tensors:
+    """Weights, bias and shift that bring int8 activations to ``bits`` fractional bits; half a unit is in the bias."""
+    places = exponents(layer.weight)
+    shift = (places + ACTIVATION - bits).long()
+    weight = _rows(layer.weight, places).to(torch.int8)
+    if pad:
+        weight = F.pad(weight, (0, -weight.shape[1] % 8))
+    bias = (layer.bias * torch.exp2(places + ACTIVATION)).round().clamp(-(2**28), 2**28).long()
+    bias = bias + torch.bitwise_right_shift(torch.bitwise_left_shift(torch.ones_like(shift), shift), 1)
+    return {f"{name}.weight": weight, f"{name}.bias": bias.to(torch.int32), f"{name}.shift": shift.to(torch.int8)}
+
+
+# -- arithmetic ---------------------------------------------------------------------------------
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """Exact product of int8 matrices (N, k) and (k, n): int32 (N, n).
+
+    ``weight`` is given transposed and contiguous along k.  Uses an int8 product where one exists and
+    float32, which is exact up to ``EXACT_TERMS`` terms, elsewhere.
+    """
+    if x.shape[1] > EXACT_TERMS:
+        raise ValueError(f"a product of {x.shape[1]} terms does not fit the exact range")
+    fits_cuda = len(x) > 16 and x.shape[1] % 8 == 0 and weight.shape[1] % 8 == 0
+    if x.device.type == "cpu" or (x.device.type == "cuda" and fits_cuda):
+        return torch._int_mm(x, weight)
+    return (x.float() @ weight.float()).to(torch.int32)
+
+
+def exp2(t: Tensor) -> Tensor:
+    """2**15 * 2**(-t / 256) for int32 t in 0..4095, to 0.5 %: a parabola between powers of two."""
+    fraction = t & 255
+    parabola = 32768 - ((fraction * (21634 * 4 - ((fraction * 5250) >> 6))) >> 10)
+    return parabola >> (t >> 8)
+
+
+class Exact:
+    """A linear layer in integers."""
+
+    def __init__(self, tensors: Tensors, name: str):
+        self.weight = tensors[f"{name}.weight"].contiguous()  # (n, k)
+        self.bias = tensors[f"{name}.bias"]
+        self.shift = tensors[f"{name}.shift"].to(torch.int32)
+
+    def __call__(self, x: Tensor, rows: slice = slice(None)) -> Tensor:  # (N, k) int8
+        total = product(x, self.weight[rows].T)
+        return total.add_(self.bias[rows]).bitwise_right_shift_(self.shift[rows])  # (N, n) int32
+
+
+def to_activation(x: Tensor) -> Tensor:
+    """Residual stream, or a product of two activations, to int8 activations."""
+    return ((x + 8) >> 4).clamp_(-LIMIT, LIMIT).to(torch.int8)
+
+
+def narrow(x: Tensor) -> Tensor:
+    return x.clamp_(-LIMIT, LIMIT).to(torch.int8)
+
+
+class IntegerPrior:
+    """Frequencies of masked codes, exactly.  ``tensors`` as ``export`` makes them."""
+
+    def __init__(self, tensors: Tensors, device: str | torch.device = "cpu"):
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        self.device = torch.device(device)
+        self.dimensions = tensors["dimensions"].tolist()
+        self.size, self.codewords, width = tensors["codebook"].shape
+        self.embed, self.mean, self.precision, self.free = (Exact(tensors, n) for n in ("embed", "mean", "precision", "free"))
+        self.blocks = [IntegerBlock(tensors, i) for i in range(sum(n.endswith(".qkv.weight") for n in tensors))]
+        used = torch.arange(width, device=device) < torch.tensor(self.dimensions, device=device)[:, None]
+        self.feature = tensors["feature"].flatten(0, 1)  # (M * K, D)
+        self.used = used.flatten().nonzero()[:, 0]
+        self.level = tensors["level"]
+        words = tensors["codebook"].double()
+        self.features = torch.cat([words.square(), -2 * words], -1).transpose(1, 2).contiguous()  # (M, 2 D, K)
+        self.term = tensors["term"].float()
+        self.static = tensors["static"].to(torch.int32)
+        self.beta = torch.tensor([round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device)
+
+    def tokens(self, codes: Tensor, known: Tensor, quality: int) -> Tensor:
+        """Hidden states (B, h, w, d) int8 from codes (B, h, w, M) and what is known of them (same shape, bool)."""
+        batch, height, width, size = codes.shape
+        flat = codes.reshape(-1, size).long() + torch.arange(size, device=self.device) * self.codewords
+        seen = known.reshape(-1, size)
+        values = (self.feature[flat] * seen[..., None]).flatten(1)[:, self.used]  # (N, C) int8
+        x = torch.cat([values, values.abs(), seen.to(torch.int8) * 64], -1)
+        x = F.pad(x, (0, -x.shape[1] % 8))
+        x = self.embed(x) + self.level[quality]
+        x = x.view(batch, height, width, -1)
+        for block in self.blocks:
+            x = block(x)
+        return to_activation(x)
+
+    def tables(self, tokens: Tensor, coded: range) -> Iterator[tuple[int, Tensor]]:
+        """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d): int32 (N, K + 1)."""
+        first = sum(self.dimensions[: coded.start])
+        dims = self.dimensions[coded.start : coded.stop]
+        rows = slice(first, first + sum(dims))
+        rank = self.term.shape[1]
+        mean = self.mean(tokens, rows).clamp_(-LARGEST_MEAN, LARGEST_MEAN).double()
+        beta = self.beta[self.precision(tokens, rows).clamp_(-256, 96).long() + 256]
+        free = narrow(self.free(tokens, slice(coded.start * rank, coded.stop * rank))).float().split(rank, 1)
+        for index, f, b, m in zip(coded, free, beta.split(dims, 1), mean.split(dims, 1)):
+            extra = (f @ self.term[index]).to(torch.int32) + self.static[index]
+            yield index, frequencies(extra - self._energy(index, b, m))
+
+    def _energy(self, index: int, beta: Tensor, mean: Tensor) -> Tensor:
+        """sqrt(1 + 2 u) - 1 of the squared distances u of every codeword: int32 (N, K), 8 fractional bits."""
+        d, width = beta.shape[1], self.features.shape[1] // 2
+        features = torch.cat([self.features[index, :d], self.features[index, width : width + d]])  # (2 d, K)
+        moment = beta * mean
+        distance = torch.cat([beta, moment], 1) @ features + (moment * mean).sum(1, keepdim=True)  # 24 fractional bits
+        root = distance.mul_(2.0**-8).floor_().mul_(2).add_(65536).sqrt_().floor_()
+        return root.to(torch.int32) - 256
+
+
+def frequencies(logits: Tensor) -> Tensor:
+    """Cumulative frequencies (N, K + 1) of logits (N, K), int32 in bits with 8 fractional bits; none is zero."""
+    deficit = (logits.amax(1, keepdim=True) - logits).clamp_(max=4095)
+    mass = exp2(deficit).cumsum(1, dtype=torch.int32).double()  # (N, K)
+    codewords = logits.shape[1]
+    total = mass[:, -1:].clone()
+    scaled = mass.mul_((1 << PRECISION) - codewords).div_(total).floor_()
+    table = F.pad(scaled.to(torch.int32), (1, 0))
+    return table.add_(torch.arange(codewords + 1, device=logits.device, dtype=torch.int32))
+
+
+class IntegerBlock:
+    """One block of the prior in integers: residual stream in, residual stream out, int32 (B, h, w, d)."""
+
+    def __init__(self, tensors: Tensors, index: int):
+        self.kernel = tensors[f"{index}.depthwise.weight"].float().T.contiguous()  # (9, d)
+        self.shift = tensors[f"{index}.depthwise.shift"].to(torch.int32)
+        self.half = torch.bitwise_left_shift(torch.ones_like(self.shift), self.shift) >> 1
+        self.offset = index % 2 * (WINDOW // 2)
+        self.qkv, self.attended, self.expand, self.reduce = (
+            Exact(tensors, f"{index}.{n}") for n in ("qkv", "attended", "expand", "reduce")
+        )
+        pairs = relative_positions().to(self.kernel.device)
+        self.bias = tensors[f"{index}.bias"][:, pairs]  # (heads, 64, 64) int32
+
+    def __call__(self, x: Tensor) -> Tensor:
+        shape, depth = x.shape, x.shape[-1]
+        x = x + self.depthwise(to_activation(x))
+        h = self.attend(to_activation(x)).view(-1, depth)
+        x = x + self.attended(h).view(shape)
+        a, b = self.expand(to_activation(x).view(-1, depth)).clamp_(-LIMIT, LIMIT).chunk(2, 1)
+        return x + self.reduce(to_activation(a.clamp(min=0) * b)).view(shape)
+
+    def depthwise(self, h: Tensor) -> Tensor:
+        height, width = h.shape[1:3]
+        padded = F.pad(h.float(), (0, 0, 1, 1, 1, 1))
+        total = torch.zeros_like(h, dtype=torch.float32)
+        for tap, weight in enumerate(self.kernel):
+            row, column = divmod(tap, 3)
+            total.addcmul_(padded[:, row : row + height, column : column + width], weight)
+        return total.to(torch.int32).add_(self.half).bitwise_right_shift_(self.shift)
+
+    def attend(self, h: Tensor) -> Tensor:
+        """Attention inside windows: int8 (B, h, w, d)."""
+        batch, height, width, depth = h.shape
+        heads = len(self.bias)
+        qkv = narrow(self.qkv(h.reshape(-1, depth))).view(batch, height, width, -1)
+        inside = to_windows(torch.ones_like(h[..., :1]), self.offset)[:, None, :, 0]  # (W, 1, 64)
+        q, k, v = to_windows(qkv, self.offset).float().unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        scores = (q @ k.transpose(-1, -2)).to(torch.int32) + self.bias  # (W, heads, 64, 64), 11 fractional bits
+        if (height + self.offset) % WINDOW or (width + self.offset) % WINDOW or self.offset:
+            scores.masked_fill_(inside[:, :, None] == 0, OUTSIDE)
+        t = ((scores.amax(-1, keepdim=True) - scores) >> 3).clamp_(max=4095)
+        weights = (512 - (t & 255)) >> ((t >> 8) + 1)  # 256 x 2^-t, straight between powers of two
+        total = weights.sum(-1, keepdim=True, dtype=torch.int32)  # 256..16384
+        values = (weights.float() @ v).to(torch.int32)  # (W, heads, 64, d')
+        mixed = torch.div(2 * values + total, 2 * total, rounding_mode="floor").to(torch.int8)
+        return from_windows(mixed.transpose(1, 2).flatten(2), height, width, self.offset).contiguous()
+

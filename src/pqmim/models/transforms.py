@@ -1,0 +1,169 @@
+"""Analysis and synthesis transforms: a KLT codec that learns.
+
+The analysis turns an image into a latent at 1/16 resolution, the synthesis turns it back.  Both
+start as the Karhunen-Loeve transform of the training photos, in two steps: an 8x8 basis in the
+stem, then a 2x2 merge into the 16x16 basis at the stride.  Every residual branch starts at zero,
+so the untrained pair *is* a transform codec, and training only ever improves on it.
+
+::
+
+    image (B, 3, H, W) ── unshuffle 8, stem ──► (B, 192, H/8, W/8) ── blocks ── merge 2x2 ──►
+    (B, C, H/16, W/16) ── blocks ──► latent z            and the mirror image on the way back
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDE = 16  # pixels a latent position spans on each side
+PATCH = 8  # pixels the stem spans
+STEM = 3 * PATCH * PATCH  # channels at 1/8 resolution: as many as a patch has samples, so that the stem loses nothing
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """Sizes of both transforms.
+
+    ``latent`` is the number of latent dimensions a position, ``levels`` the number of rates whose
+    gains are learned, ``fine`` and ``coarse`` the blocks at 1/8 and 1/16 resolution on each side,
+    ``expansion`` the width of a block's hidden layer relative to its channels.
+    """
+
+    latent: int = 320
+    levels: int = 6
+    analysis_fine: int = 3
+    analysis_coarse: int = 4
+    synthesis_coarse: int = 4
+    synthesis_fine: int = 4
+    expansion: float = 1.5
+
+    def multiply_adds(self) -> float:
+        """Multiply-adds a pixel for analysis and synthesis together."""
+        fine = Block.multiply_adds(STEM, self.expansion) * (self.analysis_fine + self.synthesis_fine)
+        coarse = Block.multiply_adds(self.latent, self.expansion) * (self.analysis_coarse + self.synthesis_coarse)
+        return 2 * STEM * STEM / PATCH**2 + (fine / PATCH**2) + (coarse + 2 * 4 * STEM * self.latent) / STRIDE**2
+
+
+def blend(table: Tensor, level: Tensor) -> Tensor:
+    """Interpolate the rows of ``table`` (L, C) at fractional levels (B,): (B, C, 1, 1)."""
+    level = level.clamp(0, len(table) - 1)
+    low = level.floor().long().clamp(max=max(len(table) - 2, 0))
+    high = (low + 1).clamp(max=len(table) - 1)
+    weight = (level - low)[:, None].to(table.dtype)
+    return torch.lerp(table[low], table[high], weight)[:, :, None, None]
+
+
+class Block(nn.Module):
+    """Residual block: depthwise 3x3, then a gated feed-forward layer, as in DCVC-RT.
+
+    The branch sees its input divided by each channel's standard deviation, a static normalisation,
+    so tiles give what the whole image gives, times a gain for the rate level.  It answers in units
+    of that deviation's root, so that one learning rate suits channels whose energies span five
+    orders of magnitude.
+    """
+
+    def __init__(self, channels: int, expansion: float, levels: int):
+        super().__init__()
+        hidden = int(channels * expansion)
+        self.register_buffer("scale", torch.ones(channels))
+        self.gain = nn.Parameter(torch.ones(levels, channels))
+        self.depthwise = nn.Parameter(torch.zeros(channels, 1, 3, 3))
+        self.expand = nn.Parameter(torch.empty(2 * hidden, channels))
+        self.bias = nn.Parameter(torch.zeros(2 * hidden))
+        self.reduce = nn.Parameter(torch.zeros(channels, hidden))
+        nn.init.normal_(self.expand, std=channels**-0.5)
+        with torch.no_grad():
+            self.depthwise[:, 0, 1, 1] = 1.0
+            self.depthwise += 0.1 * torch.randn_like(self.depthwise)
+
+    @staticmethod
+    def multiply_adds(channels: int, expansion: float) -> float:
+        return 3 * channels * int(channels * expansion) + 9 * channels
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:  # (B, C, h, w), (B,)
+        h = x * (blend(self.gain, level) / self.scale[:, None, None])
+        h = F.conv2d(h, self.depthwise, padding=1, groups=len(self.scale))
+        h = F.conv2d(h, self.expand[:, :, None, None], self.bias)
+        a, b = h.chunk(2, dim=1)
+        h = F.conv2d(F.silu(a) * b, (self.scale.sqrt()[:, None] * self.reduce)[:, :, None, None])
+        return x + h  # (B, C, h, w)
+
+
+class Analysis(nn.Module):
+    """Image (B, 3, H, W) in 0..255 to latent (B, C, H/16, W/16); H and W are multiples of 16."""
+
+    def __init__(self, config: TransformConfig):
+        super().__init__()
+        self.stem = nn.Parameter(torch.empty(STEM, STEM))
+        self.fine = nn.ModuleList(Block(STEM, config.expansion, config.levels) for _ in range(config.analysis_fine))
+        self.merge = nn.Parameter(torch.empty(config.latent, 4 * STEM))
+        self.coarse = nn.ModuleList(
+            Block(config.latent, config.expansion, config.levels) for _ in range(config.analysis_coarse)
+        )
+
+    def forward(self, image: Tensor, level: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(image - 127.5, PATCH)  # (B, 192, H/8, W/8)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, self.stem[:, :, None, None])
+        for block in self.fine:
+            x = block(x, level)
+        x = F.conv2d(F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last), self.merge[:, :, None, None])
+        for block in self.coarse:
+            x = block(x, level)
+        return x  # (B, C, H/16, W/16)
+
+
+class Synthesis(nn.Module):
+    """Latent (B, C, h, w) to image (B, 3, 16 h, 16 w) in 0..255, not clamped."""
+
+    def __init__(self, config: TransformConfig):
+        super().__init__()
+        self.coarse = nn.ModuleList(
+            Block(config.latent, config.expansion, config.levels) for _ in range(config.synthesis_coarse)
+        )
+        self.split = nn.Parameter(torch.empty(4 * STEM, config.latent))
+        self.fine = nn.ModuleList(Block(STEM, config.expansion, config.levels) for _ in range(config.synthesis_fine))
+        self.head = nn.Parameter(torch.empty(STEM, STEM))
+
+    def forward(self, z: Tensor, level: Tensor) -> Tensor:
+        x = z.contiguous(memory_format=torch.channels_last)
+        for block in self.coarse:
+            x = block(x, level)
+        x = F.pixel_shuffle(F.conv2d(x, self.split[:, :, None, None]), 2)  # (B, 192, H/8, W/8)
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.fine:
+            x = block(x, level)
+        x = F.conv2d(x, self.head[:, :, None, None])
+        return F.pixel_shuffle(x, PATCH) + 127.5  # (B, 3, H, W)
+
+
+@torch.no_grad()
+def start_as_klt(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> Tensor:
+    """Set both transforms to the KLT of ``patches`` (N, 3, 16, 16) in 0..255.
+
+    Returns the standard deviation of each latent dimension (C,), largest first.
+    """
+    x = F.pixel_unshuffle(patches.double() - 127.5, PATCH)  # (N, 192, 2, 2)
+    basis, _ = _principal_axes(x.permute(0, 2, 3, 1).reshape(-1, STEM))
+    fine = torch.einsum("nchw,kc->nkhw", x, basis)  # (N, 192, 2, 2)
+    fine_scale = fine.square().mean((0, 2, 3)).sqrt()
+    merged = F.pixel_unshuffle(fine, 2).flatten(1)  # (N, 768)
+    axes, scale = _principal_axes(merged)
+    axes, scale = axes[: len(analysis.merge)], scale[: len(analysis.merge)]
+
+    analysis.stem.copy_(basis)
+    analysis.merge.copy_(axes)
+    synthesis.split.copy_(axes.T)
+    synthesis.head.copy_(basis.T)
+    for blocks, deviation in ((analysis.fine, fine_scale), (synthesis.fine, fine_scale), (analysis.coarse, scale), (synthesis.coarse, scale)):
+        for block in blocks:
+            block.scale.copy_(deviation)
+    return scale.float()
+
+
+def _principal_axes(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvectors (rows) of the second moment of ``samples`` (N, D) and their root energies, largest first."""
+    energy, axes = torch.linalg.eigh(samples.T @ samples / len(samples))
+    return axes.T.flip(0), energy.flip(0).clamp(min=0).sqrt()
