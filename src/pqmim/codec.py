@@ -1,0 +1,209 @@
+"""The hall: the only place where pixels, models, coding and bitstream meet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pqmim.bitstream.container import Container, Tag, read, write
+from pqmim.bitstream.errors import DamagedFile
+from pqmim.bitstream.header import Header
+from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
+from pqmim.coding.schedule import passes
+from pqmim.image.alpha import decode_alpha, encode_alpha
+from pqmim.image.limits import check_size
+from pqmim.image.picture import read_picture, to_pil
+from pqmim.models.integer_prior import level_of
+from pqmim.models.transforms import STRIDE
+from pqmim.models.weights import Weights, find, load
+
+LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
+Choose = Callable[[int, np.ndarray, Tensor], Tensor]
+
+
+@dataclass
+class Received:
+    """Codes (M, h, w) uint8, which of them the file determined (same shape, bool), and whether that is all it held."""
+
+    codes: np.ndarray
+    known: np.ndarray
+    complete: bool
+
+    @property
+    def share(self) -> float:
+        """Share, 0 to 1, of the codes sent that were received."""
+        return float(self.known.mean())
+
+
+class Codec:
+    """Loaded weights, for repeated use.
+
+    ``weights`` is a file, or None for the packaged release; a ``.pqm`` file that names another packaged
+    release is decoded with that.  ``notes`` tells what the last ``compress`` could not keep, and the
+    last ``decompress`` could not find, one line each.
+    """
+
+    def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", threads: int | None = None):
+        if threads:
+            torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.weights = load(weights, self.device)
+        self.notes: list[str] = []
+        self._others: dict[int, Weights] = {}
+
+    def compress(self, image: str | Path | bytes | Image.Image | np.ndarray, quality: int = 50) -> bytes:
+        """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
+
+        ``quality`` is 0 to 100.  Raises ``InvalidImage`` if there is no picture in what is given and
+        ``ValueError`` if the quality is out of range.
+        """
+        if quality != int(quality) or not 0 <= quality <= 100:
+            raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
+        picture = read_picture(image)
+        self.notes = list(picture.notes)
+        height, width = picture.rgb.shape[:2]
+        header = Header(width, height, int(quality), self.weights.id)
+        codes, payload = self._encode(picture.rgb, int(quality))
+        chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
+        return write(header, payload, chunks, codes.tobytes())
+
+    def decompress(self, data: bytes) -> Image.Image:
+        """The picture in a ``.pqm`` file.
+
+        A file cut short decodes to what its bytes determine; the rest is filled in with what the prior
+        expects, and ``notes`` says so.  Raises ``DamagedFile`` or ``UnsupportedFile``.
+        """
+        container, weights, received = self._receive(data)
+        header = container.header
+        self.notes = []
+        if not received.complete:
+            self.notes.append(f"the file is cut: {received.share:.1%} of its codes were received, the rest is the model's expectation")
+        rgb = self._synthesize(weights, header, received)
+        alpha = container.chunks.get(Tag.ALPHA)
+        return to_pil(rgb, None if alpha is None else decode_alpha(alpha, (header.height, header.width)))
+
+    def codes(self, data: bytes) -> np.ndarray:
+        """The codes (M, h, w) uint8 of a complete file, verified.  Raises ``DamagedFile`` or ``UnsupportedFile``."""
+        container, _, received = self._receive(data)
+        if not received.complete:
+            container.verify(b"")  # says how the file is incomplete
+        return received.codes
+
+    # -- picture to codes to bytes --------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _encode(self, rgb: np.ndarray, quality: int) -> tuple[np.ndarray, bytes]:
+        weights, level = self.weights, self._level(quality)
+        z = weights.analysis(_padded(rgb).to(self.device), level)
+        vectors, worth = weights.quantizer.split(z, level), weights.quantizer.weights(level)
+        price = weights.prices[quality]
+        encoder = RangeEncoder()
+
+        def cheapest(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
+            """Entropy-constrained choice, with the probabilities that the decoder will have."""
+            sizes = table.diff()  # (n, K)
+            error = weights.quantizer.distances(vectors[:, positions], worth, slice(m, m + 1))[0, :, 0]
+            found = (error + price * (PRECISION - sizes.float().log2())).argmin(1, keepdim=True)
+            encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes.gather(1, found)[:, 0].cpu().numpy())
+            return found[:, 0]
+
+        codes, _ = self._walk(weights, z.shape[2], z.shape[3], quality, cheapest)
+        return codes, encoder.finish()
+
+    # -- bytes to codes to picture --------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _receive(self, data: bytes) -> tuple[Container, Weights, Received]:
+        container = read(data)
+        header = container.header
+        weights = self._weights_for(header)
+        height, width = -(-header.height // STRIDE), -(-header.width // STRIDE)
+        check_size(header.width, header.height, "the file")
+        active = weights.active[header.quality]
+        if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * active * height * width:
+            raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
+        decoder = RangeDecoder(container.payload)
+
+        def decoded(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
+            return torch.from_numpy(decoder.decode(table.cpu().numpy())).to(self.device)
+
+        codes, known = self._walk(weights, height, width, header.quality, decoded)
+        complete = bool(known[:active].all())
+        if container.complete:
+            if not complete:
+                raise DamagedFile("the file is damaged: its bytes end before its codes do")
+            container.verify(codes.tobytes())
+        return container, weights, Received(codes, known[:active], complete)
+
+    @torch.inference_mode()
+    def _synthesize(self, weights: Weights, header: Header, received: Received) -> np.ndarray:
+        level = self._level(header.quality)
+        codes = torch.from_numpy(received.codes).to(self.device)
+        size, height, _ = codes.shape
+        vectors = weights.quantizer.lookup(codes.flatten(1).T[None])  # (1, h*w, M, D)
+        if not received.complete:
+            self._expect(weights, header.quality, codes, received.known, vectors)
+        image = weights.synthesis(weights.quantizer.merge(vectors, level, height), level)[0]
+        image = image[:, : header.height, : header.width].round().clamp(0, 255).to(torch.uint8)
+        return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+
+    def _expect(self, weights: Weights, quality: int, codes: Tensor, known: np.ndarray, vectors: Tensor) -> None:
+        """Put the mean of the prior's distribution wherever a code is unknown."""
+        active, size = len(known), len(codes)
+        seen = torch.zeros_like(codes, dtype=torch.bool)
+        seen[:active] = torch.from_numpy(known).to(self.device)
+        tokens = weights.prior.tokens(codes.permute(1, 2, 0)[None], seen.permute(1, 2, 0)[None], quality)[0].flatten(0, 1)
+        for m, table in weights.prior.tables(tokens, range(active)):
+            mean = table.diff().float() @ weights.quantizer.codebook[m] / (1 << PRECISION)
+            missing = ~seen[m].flatten()
+            vectors[0, missing, m] = mean[missing]
+
+    # -- shared ---------------------------------------------------------------------------------
+
+    def _walk(self, weights: Weights, height: int, width: int, quality: int, choose: Choose) -> tuple[np.ndarray, np.ndarray]:
+        """Walk the schedule; ``choose(m, positions, table)`` gives the codes of sub-quantizer m, or fewer to stop.
+
+        Returns codes (M, h, w) uint8, 0 where not chosen, and which were (same shape, bool).
+        """
+        size = len(weights.quantizer.dimensions)
+        codes = torch.zeros((1, height, width, size), dtype=torch.uint8, device=self.device)
+        known = torch.zeros_like(codes, dtype=torch.bool)
+        flat, seen = codes.view(-1, size), known.view(-1, size)
+        for step in passes(weights.groups, weights.active[quality]):
+            positions = step.positions(height, width)
+            if not len(positions):
+                continue
+            tokens = weights.prior.tokens(codes, known, quality)[0].flatten(0, 1)[positions]
+            for m, table in weights.prior.tables(tokens, step.sub_quantizers):
+                found = choose(m, positions, table)
+                flat[positions[: len(found)], m] = found.to(torch.uint8)
+                seen[positions[: len(found)], m] = True
+                if len(found) < len(positions):
+                    return _planes(codes), _planes(known)
+        return _planes(codes), _planes(known)
+
+    def _level(self, quality: int) -> Tensor:
+        return level_of(torch.tensor([quality], device=self.device), self.weights.config.levels)
+
+    def _weights_for(self, header: Header) -> Weights:
+        if header.weights == self.weights.id:
+            return self.weights
+        if header.weights not in self._others:
+            self._others[header.weights] = load(find(header.weights), self.device)
+        return self._others[header.weights]
+
+
+def _planes(x: Tensor) -> np.ndarray:
+    """(1, h, w, M) to (M, h, w)."""
+    return x[0].permute(2, 0, 1).contiguous().cpu().numpy()
+
+
+def _padded(rgb: np.ndarray) -> Tensor:
+    """uint8 (H, W, 3) to float (1, 3, H', W'), edges repeated up to multiples of 16."""
+    height, width = rgb.shape[:2]
+    rgb = np.pad(rgb, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float()

@@ -1,0 +1,77 @@
+"""From photos to released weights: the stages in order, each resumed where it stopped."""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pqmim.models import integer_prior, weights
+from pqmim.models.product_quantizer import ProductQuantizer
+from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
+from pqmim.training import prior as prior_stage
+from pqmim.training import quantizer as quantizer_stage
+from pqmim.training import recipe as recipes
+from pqmim.training import transforms as transform_stage
+from pqmim.training.data import Photos
+
+STAGES = ("transforms", "quantizer", "prior")
+
+
+def train(recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: float = float("inf"), stage: str | None = None) -> None:
+    """Train the stages of ``recipe`` up to ``stage`` (all by default) on photos in ``data``; write ``out/NAME.safetensors``.
+
+    ``data`` is a tar shard, or a folder of shards or photos.  Everything a run needs to resume is in ``out``.
+    Raises ``RecipeError``, ``InvalidImage``, and ``TimeoutError`` when ``minutes`` are over first.
+    """
+    plan = recipes.load(recipe)
+    last = STAGES.index(stage) if stage else len(STAGES) - 1
+    deadline = time.monotonic() + 60 * minutes
+    target = torch.device(device)
+    photos = Photos(data)
+
+    def left() -> float:
+        return (deadline - time.monotonic()) / 60
+
+    proxy = transform_stage.train_transforms(plan, photos, out, target, left())
+    if last == 0:
+        return
+    model = _fitted(plan, proxy, photos, out, target)
+    model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left())
+    if last == 1:
+        return
+    groups = prior_stage.nested_groups(model.entropies()[len(plan.lambdas) // 2 - 1])
+    prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
+    config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
+    release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups)
+
+
+def _fitted(plan: recipes.Recipe, proxy: transform_stage.ProxyCodec, photos: Photos, out: Path, device: torch.device) -> quantizer_stage.QuantizedCodec:
+    """The fitted quantizer, from ``out/quantizer.start.pt`` if it was fitted before."""
+    start = out / "quantizer.start.pt"
+    if not start.exists():
+        model = quantizer_stage.fit(proxy, photos, plan, device, **plan.quantizer)
+        torch.save({"dimensions": model.quantizer.dimensions, "codewords": model.quantizer.codewords, "state": model.state_dict()}, start)
+    saved = torch.load(start, map_location=device, weights_only=True)
+    return rebuild(plan, saved, device)
+
+
+def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantizer_stage.QuantizedCodec:
+    """A quantized codec from its saved state, only its synthesis and steps trainable."""
+    config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
+    quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
+    model = quantizer_stage.QuantizedCodec(Analysis(config), quantizer, Synthesis(config), torch.tensor(plan.lambdas))
+    model.load_state_dict(saved["state"])
+    model.to(device, memory_format=torch.channels_last)
+    model.analysis.requires_grad_(False)
+    quantizer.log_gain.requires_grad_(False)
+    quantizer.codebook.requires_grad_(False)
+    return model
+
+
+def release(path: Path, config: TransformConfig, model: quantizer_stage.QuantizedCodec, prior: dict[str, Tensor], groups: list) -> int:
+    """Write released weights; returns their id."""
+    levels = integer_prior.level_of(torch.arange(integer_prior.QUALITIES), config.levels)
+    active = prior_stage.active_at(model.active(), levels).tolist()
+    prices = [round(price, 3) for price in model.price(levels).tolist()]
+    return weights.save(path, config, model.analysis, model.quantizer, model.synthesis, prior, groups, active, prices)

@@ -1,0 +1,161 @@
+"""Stage 3: the masked prior, on the codes of random crops, with masks drawn from the coding schedule.
+
+Every batch is split over several passes of the schedule; a part of the crops is coded as that pass
+would code them and contributes the bits of its symbols alone, so no logits are computed that the
+file would not need.  What is learned in each pass is what is met in coding.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from pqmim.coding.schedule import Group, Pass, known_before, passes
+from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
+from pqmim.models.transforms import STRIDE
+from pqmim.training.data import Photos
+from pqmim.training.loop import run_stage
+from pqmim.training.quantizer import QuantizedCodec
+from pqmim.training.recipe import Recipe
+from pqmim.training.transforms import center, to_images
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes (N, h*w, M) uint8 of N crops ``side`` positions wide, their levels (N,) and sub-quantizers sent (N,)."""
+
+    codes: Tensor
+    level: Tensor
+    active: Tensor
+    side: int
+
+
+def nested_groups(entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.25, 0.25), stages: tuple[int, ...] = (4, 3, 2, 2, 1)) -> list[Group]:
+    """Split sub-quantizers into groups by their shares of the rate; ``entropies`` (M,) at a middle level."""
+    reached = (entropies.cumsum(0) / entropies.sum()).tolist()
+    cuts, total = [0], 0.0
+    for share in shares:
+        total += share
+        cuts.append(next(m for m, r in enumerate(reached) if r >= total) + 1)
+    cuts.append(len(entropies))
+    return [Group(a, b, n) for a, b, n in zip(cuts, cuts[1:], stages) if b > a]
+
+
+def active_at(active: Tensor, level: Tensor) -> Tensor:
+    """Sub-quantizers sent at fractional levels (B,), from those at whole levels (L,): rounded up."""
+    low = level.floor().long().clamp(max=len(active) - 2)
+    return torch.lerp(active[low].float(), active[low + 1].float(), level - low).ceil().long()
+
+
+@torch.no_grad()
+def encode_crops(model: QuantizedCodec, photos: Photos, count: int, size: int, seed: tuple[int, ...], device: torch.device) -> Codes:
+    """Codes of ``count`` random crops, each at a random level, chosen with the static frequencies."""
+    model.eval()
+    rng = np.random.default_rng(seed)
+    top = len(model.lambdas) - 1
+    level = torch.tensor(rng.random(count) * top, dtype=torch.float32)
+    sent = active_at(model.active(), level.to(device))
+    batches = []
+    for start in tqdm(range(0, count, 16), desc="encode crops", unit="batch", mininterval=5):
+        part = slice(start, min(start + 16, count))
+        images = to_images(photos.crops(part.stop - start, size, (*seed, start)), device)
+        with torch.autocast(device.type, torch.bfloat16):
+            z = model.analysis(images, level[part].to(device)).float()
+        index = level[part].to(device)
+        batches.append(model.quantizer.assign(z, index, model.price(index), sent[part]).to(torch.uint8))
+    return Codes(torch.cat(batches), level.to(device), sent, size // STRIDE)
+
+
+def static_bits(model: QuantizedCodec, level: Tensor) -> Tensor:
+    """Bits a position (B,) of static frequencies at fractional levels (B,)."""
+    total = model.entropies().sum(1)
+    low = level.floor().long().clamp(max=len(total) - 2)
+    return torch.lerp(total[low], total[low + 1], level - low)
+
+
+def bits_of_pass(prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, step: Pass, positions: Tensor) -> Tensor:
+    """Ideal bits (B,) that ``step`` spends on crops with hidden states ``tokens`` (B, h*w, d) and ``codes`` (B, h*w, M)."""
+    chosen = tokens[:, positions].flatten(0, 1)  # (B * n, d)
+    logits = prior.logits(chosen, step.sub_quantizers) * LN2  # (B * n, m, K)
+    wanted = codes[:, positions, step.sub_quantizers.start : step.sub_quantizers.stop].long()  # (B, n, m)
+    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
+    sent = torch.arange(step.sub_quantizers.start, step.sub_quantizers.stop, device=codes.device) < active[:, None]
+    return (nats * sent[:, None]).sum((1, 2)) / LN2
+
+
+@torch.no_grad()
+def ideal_bits(prior: MaskedPrior, codes: Tensor, level: Tensor, active: int, groups: list[Group], height: int) -> float:
+    """Bits of one picture's codes (1, h*w, M) over the whole schedule."""
+    size, width = codes.shape[-1], codes.shape[1] // height
+    total = 0.0
+    for step in passes(groups, active):
+        known = torch.from_numpy(known_before(step, size, height, width)).T[None].to(codes.device)
+        tokens = prior.tokens(codes, known, level, height).flatten(1, 2)
+        positions = torch.from_numpy(step.positions(height, width)).to(codes.device)
+        total += bits_of_pass(prior, tokens, codes, torch.tensor([active], device=codes.device), step, positions).item()
+    return total
+
+
+def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], photos: Photos, folder: Path, device: torch.device, minutes: float) -> MaskedPrior:
+    """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming."""
+    schedule = recipe.stages["prior"]
+    torch.manual_seed(recipe.seed + 3)
+    quantizer = model.quantizer
+    prior = MaskedPrior(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.lambdas)).to(device)
+    prior.start(quantizer.log2_probability)
+    cache = folder / "codes.pt"
+    if cache.exists():
+        data = Codes(**torch.load(cache, map_location=device, weights_only=True))
+    else:
+        data = encode_crops(model, photos, schedule.samples, schedule.crop, (recipe.seed, 3), device)
+        torch.save(data.__dict__, cache)
+    size, side = data.codes.shape[-1], data.side
+    steps = passes(groups, size)
+    known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(device)  # (P, h*w, M)
+    positions = [torch.from_numpy(s.positions(side, side)).to(device) for s in steps]
+    eligible = [(data.active > s.sub_quantizers.start).nonzero()[:, 0] for s in steps]
+    worth = 1 / (static_bits(model, data.level) * side * side)
+    parts = min(schedule.parts, len(steps))
+
+    def batch(step: int) -> list[tuple[int, Tensor]]:
+        rng = np.random.default_rng((recipe.seed, 4, step))
+        chosen = rng.choice(len(steps), parts, replace=False)
+        return [(int(p), eligible[p][torch.from_numpy(rng.integers(len(eligible[p]), size=schedule.batch // parts))]) for p in chosen]
+
+    def loss(prior: MaskedPrior, drawn: list[tuple[int, Tensor]], step: int) -> tuple[Tensor, dict[str, float]]:
+        prior.rounding = step >= schedule.rounding_from * schedule.steps
+        crops = torch.cat([index for _, index in drawn])
+        codes, level, active = data.codes[crops], data.level[crops], data.active[crops]
+        masks = torch.cat([known[p][None].expand(len(index), -1, -1) for p, index in drawn])
+        with torch.autocast(device.type, torch.bfloat16):
+            tokens = prior.tokens(codes, masks, level, side).flatten(1, 2)  # (B, h*w, d)
+            total, start = [], 0
+            for p, index in drawn:
+                part = slice(start, start + len(index))
+                bits = bits_of_pass(prior, tokens[part], codes[part], active[part], steps[p], positions[p])
+                # A pass met in only some files counts as often as it is met.
+                total.append((bits * worth[index]).mean() * len(eligible[p]) / len(data.level))
+                start += len(index)
+        ratio = torch.stack(total).sum() * len(steps) / parts
+        return ratio, {"share_of_static": ratio.item()}
+
+    validation = [center(photo) for photo in photos.held_back[:10]]
+
+    def evaluate(prior: MaskedPrior) -> dict[str, float]:
+        rows = []
+        for number, photo in enumerate(validation):
+            level = torch.tensor([number * (len(model.lambdas) - 1) / max(1, len(validation) - 1)], device=device)
+            z = model.analysis(to_images(photo[None], device), level)
+            active = active_at(model.active(), level)
+            codes = quantizer.assign(z, level, model.price(level), active)
+            bits = ideal_bits(prior, codes, level, int(active), groups, z.shape[2])
+            table = torch.lerp(quantizer.log2_probability[int(level)], quantizer.log2_probability[min(int(level) + 1, len(model.lambdas) - 1)], level % 1)
+            rows.append(bits / -table.gather(1, codes[0].T).sum().item())
+        return {"share_of_static": float(np.mean(rows))}
+
+    prior = run_stage("prior", prior, schedule, folder, batch, loss, evaluate, seed=recipe.seed, minutes=minutes)
+    prior.rounding = True
+    return prior

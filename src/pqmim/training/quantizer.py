@@ -1,0 +1,180 @@
+"""Stage 2: the product quantizer, fitted to the latents of the scalar proxy; the synthesis follows.
+
+Channels are ordered and grouped by their measured entropies, codebooks start as the most frequent
+points of the scalar grid and are refitted by entropy-constrained Lloyd iterations (Chou, Lookabaugh
+and Gray 1989) over all rate levels at once.  Then the synthesis and the codebooks (by exponential
+moving averages) settle on each other while the analysis stands still.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pqmim.models.product_quantizer import ProductQuantizer, allocate
+from pqmim.models.transforms import Analysis, Synthesis
+from pqmim.training.data import Photos
+from pqmim.training.loop import run_stage
+from pqmim.training.recipe import Recipe
+from pqmim.training.transforms import ProxyCodec, balanced, center, to_images
+
+
+class QuantizedCodec(nn.Module):
+    """Analysis, product quantizer and synthesis; ``active`` (L,) sub-quantizers are sent at each level."""
+
+    def __init__(self, analysis: Analysis, quantizer: ProductQuantizer, synthesis: Synthesis, lambdas: Tensor):
+        super().__init__()
+        self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
+        self.register_buffer("lambdas", lambdas)
+        self.register_buffer("typical", torch.zeros(len(lambdas)))
+        size, codewords, width = quantizer.codebook.shape
+        self.register_buffer("weight", torch.zeros(size, codewords, width))  # EMA statistics of the codebooks
+        self.register_buffer("usage", torch.zeros(len(lambdas), size, codewords))
+
+    def price(self, level: Tensor) -> Tensor:
+        """Lambda (B,) of fractional levels (B,), interpolated in the logarithm."""
+        log = self.lambdas.log()
+        low = level.floor().long().clamp(max=len(log) - 2)
+        return torch.lerp(log[low], log[low + 1], level - low).exp()
+
+    @torch.no_grad()
+    def latent(self, image: Tensor, level: Tensor) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
+            return self.analysis(image, level).float()
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, level: Tensor, codes: Tensor, decay: float) -> None:
+        """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point."""
+        quantizer = self.quantizer
+        size, codewords, width = quantizer.codebook.shape
+        vectors = quantizer.split(z, level)
+        worth = quantizer.weights(level) / self.typical[level.long()].clamp(min=1e-6)[:, None, None]
+        worth = worth[:, None].expand_as(vectors)
+        flat = (codes + torch.arange(size, device=z.device) * codewords).flatten()
+        mass = torch.zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
+        moment = torch.zeros(size * codewords, width).index_add_(0, flat, (worth * vectors).flatten(0, 2))
+        before = self.weight.clone()
+        self.weight.mul_(decay).add_(mass.view_as(self.weight))
+        moved = (before * decay * quantizer.codebook + moment.view_as(self.weight)) / self.weight.clamp(min=1e-12)
+        seen = self.weight > 0
+        quantizer.codebook[seen] = moved[seen]
+        for index in level.unique():
+            chosen = codes[level == index].flatten(0, 1)  # (N, M)
+            count = torch.zeros(size, codewords).scatter_add_(1, chosen.T, torch.ones(size, len(chosen)))
+            row = self.usage[index.long()].mul_(decay).add_(count)
+            quantizer.log2_probability[index.long()] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
+
+    def entropies(self) -> Tensor:
+        """Static entropy, in bits, of each sub-quantizer at each level: (L, M)."""
+        p = self.quantizer.log2_probability
+        return -(p.exp2() * p).sum(-1)
+
+    def active(self, dropped: float = 0.004) -> Tensor:
+        """Shortest prefix (L,) of sub-quantizers that holds all but a share ``dropped`` of the static rate."""
+        entropies = self.entropies()
+        kept = entropies.cumsum(-1) / entropies.sum(-1, keepdim=True)
+        return (kept < 1 - dropped).sum(-1) + 1
+
+    def forward(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean squared error (B,), latent and codes of images (B, 3, H, W)."""
+        z = self.latent(image, level)
+        codes = self.quantizer.assign(z, level, self.price(level))
+        decoded = self.quantizer.merge(self.quantizer.lookup(codes).detach(), level, z.shape[2])
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
+            restored = self.synthesis(decoded, level)
+        return (restored.float() - image).square().mean((1, 2, 3)), z, codes
+
+
+@torch.no_grad()
+def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device, *, bits: float = 3.0, codewords: int = 256, most: int = 16, crops: int = 96, rounds: int = 4) -> QuantizedCodec:
+    """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at."""
+    proxy.eval()
+    levels = len(proxy.lambdas)
+    batches = []  # (image latents, level) for every level
+    for level in range(levels):
+        for start in range(0, crops, 16):
+            index = torch.full((16,), float(level), device=device)
+            images = to_images(photos.crops(16, 256, (recipe.seed, 7, level, start)), device)
+            with torch.autocast(device.type, torch.bfloat16):
+                batches.append((proxy.analysis(images, index).float(), index))
+    grids = [[] for _ in range(levels)]
+    for z, index in batches:
+        symbols = proxy.proxy.quantize(z, index)[1]
+        grids[int(index[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
+    grids = [torch.cat(grid) for grid in grids]  # (N, C) of integers for each level
+    entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
+    order = entropy.sum(0).argsort(descending=True)
+    dimensions = allocate(entropy[0, order], bits, most)
+    quantizer = ProductQuantizer(order.cpu(), dimensions, codewords, levels).to(device)
+    quantizer.log_gain.copy_(proxy.proxy.log_gain)
+    quantizer.log_step.copy_(proxy.proxy.log_step)
+    quantizer.log_gain.requires_grad_(False)
+    quantizer.codebook.requires_grad_(False)
+    start = 0
+    for m, d in enumerate(dimensions):
+        samples = torch.cat([grid[:, order[start : start + d]] for grid in grids])
+        quantizer.codebook[m, :, :d] = _frequent(samples, codewords)
+        start += d
+    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, proxy.lambdas).to(device)
+    model.typical.copy_(proxy.typical)
+    for parameter in model.analysis.parameters():
+        parameter.requires_grad_(False)
+    for _ in range(rounds):
+        model.weight.zero_()
+        model.usage.zero_()
+        for z, index in batches:
+            codes = quantizer.assign(z, index, model.price(index))
+            model.observe(z, index, codes, decay=1.0)
+    return model
+
+
+def _channel_entropy(symbols: Tensor) -> Tensor:
+    """Empirical entropy, in bits, of each column of integers (N, C): (C,)."""
+    shifted = (symbols + 127).long()
+    count = torch.zeros(256, symbols.shape[1]).scatter_add_(0, shifted, torch.ones_like(symbols))
+    p = count / len(symbols)
+    return -(p * p.clamp(min=1e-12).log2()).sum(0)
+
+
+def _frequent(samples: Tensor, count: int) -> Tensor:
+    """The ``count`` most frequent integer vectors of (N, d), the zero vector first; a single channel gets its whole range."""
+    if samples.shape[1] == 1:
+        values = torch.arange(count) - (count - 1) // 2
+        return values[values.abs().argsort(stable=True), None].float()
+    vectors, frequency = samples.unique(dim=0, return_counts=True)
+    zero = (vectors == 0).all(1)
+    frequency[zero] = len(samples) + 1
+    chosen = vectors[frequency.argsort(descending=True, stable=True)[:count]]
+    if len(chosen) < count:  # points just outside the data: free to move once data reaches them
+        spare = torch.randn(count - len(chosen), samples.shape[1], generator=torch.Generator().manual_seed(0)) * 2
+        chosen = torch.cat([chosen, spare + spare.sign()])
+    return chosen
+
+
+def train_quantizer(recipe: Recipe, model: QuantizedCodec, photos: Photos, folder: Path, device: torch.device, minutes: float) -> QuantizedCodec:
+    """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming."""
+    schedule = recipe.stages["quantizer"]
+    levels = torch.arange(schedule.batch, device=device) % len(model.lambdas)
+    validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
+
+    def loss(model: QuantizedCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
+        index = (levels + step * schedule.batch) % len(model.lambdas)
+        error, z, codes = model(to_images(crops, device), index.float())
+        value = balanced(error, torch.zeros_like(error), model.lambdas, index, model.typical)
+        model.observe(z, index.float(), codes, decay=0.998)
+        return value, {"loss": value.item()}
+
+    def evaluate(model: QuantizedCodec) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for index in range(len(model.lambdas)):
+            level = torch.full((1,), float(index), device=device)
+            rows = []
+            for image in validation:
+                error, _, codes = model(image, level)
+                bits = -model.quantizer.log2_probability[index].gather(1, codes[0].T).sum().item()
+                rows.append((10 * np.log10(255**2 / error.item()), 3 * bits / image.numel()))
+            figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
+        return figures | {"sub_quantizers": len(model.quantizer.dimensions), "used": (model.usage.sum(0) > 0.5).float().mean().item()}
+
+    return run_stage("quantizer", model, schedule, folder, lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step)), loss, evaluate, seed=recipe.seed, minutes=minutes)

@@ -1,0 +1,88 @@
+"""Recipes: everything that decides what a training run does, as validated YAML."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pqmim.bitstream.errors import PqmimError
+from pqmim.models.masked_prior import PriorConfig
+from pqmim.models.transforms import TransformConfig
+
+
+class RecipeError(PqmimError):
+    """A recipe that cannot be read, or that asks for something that does not exist."""
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(Strict):
+    """Optimization of one stage; ``muon`` and ``adam`` are peak learning rates."""
+
+    steps: int = Field(ge=0)
+    batch: int = Field(ge=1)
+    crop: int = Field(256, ge=32, multiple_of=16, description="side of the training crops, in pixels")
+    muon: float = 0.003
+    adam: float = 0.001
+    warmup: int = 100
+    cooldown: float = Field(0.4, ge=0, le=1, description="share of the steps over which the rates fall to zero")
+    clip: float = 1.0
+    ema: float = Field(0.998, gt=0, lt=1)
+    log_every: int = 50
+    evaluate_every: int = 500
+    save_seconds: float = 180
+    samples: int = Field(16_000, ge=1, description="prior: crops whose codes are kept in memory")
+    parts: int = Field(6, ge=1, description="prior: passes of the schedule that share a batch")
+    rounding_from: float = Field(0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated")
+
+
+class Recipe(Strict):
+    """One model, from photos to released weights."""
+
+    name: str
+    seed: int = 0
+    lambdas: list[float] = Field(min_length=2, description="MSE (0..255 scale) worth one bit a sample, from the highest rate to the lowest")
+    transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
+    quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
+    prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
+    stages: dict[Literal["transforms", "quantizer", "prior"], Schedule]
+
+    @field_validator("transforms")
+    @classmethod
+    def _transforms(cls, value: dict) -> dict:
+        return _known(value, {field.name for field in fields(TransformConfig)} - {"levels"})
+
+    @field_validator("quantizer")
+    @classmethod
+    def _quantizer(cls, value: dict) -> dict:
+        return _known(value, {"bits", "codewords", "most", "crops", "rounds"})
+
+    @field_validator("prior")
+    @classmethod
+    def _prior(cls, value: dict) -> dict:
+        return _known(value, {field.name for field in fields(PriorConfig)})
+
+
+def _known(value: dict, names: set[str]) -> dict:
+    for name in value:
+        if name not in names:
+            raise ValueError(f"{name} is not one of {', '.join(sorted(names))}")
+    return value
+
+
+def load(path: str | Path) -> Recipe:
+    """Read and check a recipe.  Raises ``RecipeError`` naming the file and the first thing wrong with it."""
+    try:
+        return Recipe.model_validate(yaml.safe_load(Path(path).read_text()))
+    except FileNotFoundError:
+        raise RecipeError(f"{path} does not exist; the shipped recipes are in the folder recipes/.") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RecipeError(f"{path} is not a valid recipe: {place}: {first['msg']}.") from None
