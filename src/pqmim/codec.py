@@ -93,6 +93,21 @@ class Codec:
             container.verify(b"")  # says how the file is incomplete
         return received.codes
 
+    @torch.inference_mode()
+    def ideal_bits(self, data: bytes) -> np.ndarray:
+        """Information (M,) in bits that the integer prior finds in the codes of a complete file, by sub-quantizer."""
+        codes, header = self.codes(data), read(data).header
+        weights = self._weights_for(header)
+        bits = np.zeros(len(codes))
+
+        def given(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
+            found = torch.from_numpy(codes[m].ravel()[positions]).to(self.device).long()
+            bits[m] += (PRECISION - table.diff().gather(1, found[:, None]).double().log2()).sum().item()
+            return found
+
+        self._walk(weights, *codes.shape[1:], header.quality, given)
+        return bits
+
     # -- picture to codes to bytes --------------------------------------------------------------
 
     @torch.inference_mode()
@@ -153,10 +168,11 @@ class Codec:
 
     def _expect(self, weights: Weights, quality: int, codes: Tensor, known: np.ndarray, vectors: Tensor) -> None:
         """Put the mean of the prior's distribution wherever a code is unknown."""
-        active, size = len(known), len(codes)
+        active = len(known)
         seen = torch.zeros_like(codes, dtype=torch.bool)
         seen[:active] = torch.from_numpy(known).to(self.device)
-        tokens = weights.prior.tokens(codes.permute(1, 2, 0)[None], seen.permute(1, 2, 0)[None], quality)[0].flatten(0, 1)
+        inputs = weights.prior.masked(codes.permute(1, 2, 0)[None], seen.permute(1, 2, 0)[None])
+        tokens = weights.prior.tokens(inputs, quality).flatten(0, 2)
         for m, table in weights.prior.tables(tokens, range(active)):
             mean = table.diff().float() @ weights.quantizer.codebook[m] / (1 << PRECISION)
             missing = ~seen[m].flatten()
@@ -170,21 +186,25 @@ class Codec:
         Returns codes (M, h, w) uint8, 0 where not chosen, and which were (same shape, bool).
         """
         size = len(weights.quantizer.dimensions)
-        codes = torch.zeros((1, height, width, size), dtype=torch.uint8, device=self.device)
-        known = torch.zeros_like(codes, dtype=torch.bool)
-        flat, seen = codes.view(-1, size), known.view(-1, size)
+        codes = np.zeros((size, height * width), np.uint8)
+        known = np.zeros((size, height * width), bool)
+        inputs = weights.prior.blank(1, height, width)
         for step in passes(weights.groups, weights.active[quality]):
             positions = step.positions(height, width)
             if not len(positions):
                 continue
-            tokens = weights.prior.tokens(codes, known, quality)[0].flatten(0, 1)[positions]
+            tokens = weights.prior.tokens(inputs, quality).flatten(0, 2)[positions]
             for m, table in weights.prior.tables(tokens, step.sub_quantizers):
                 found = choose(m, positions, table)
-                flat[positions[: len(found)], m] = found.to(torch.uint8)
-                seen[positions[: len(found)], m] = True
+                reached = positions[: len(found)]
+                codes[m, reached] = found.cpu().numpy()
+                known[m, reached] = True
+                weights.prior.reveal(inputs, m, reached, found)
                 if len(found) < len(positions):
-                    return _planes(codes), _planes(known)
-        return _planes(codes), _planes(known)
+                    break
+            if not known[step.sub_quantizers.stop - 1, positions].all():
+                break
+        return codes.reshape(size, height, width), known.reshape(size, height, width)
 
     def _level(self, quality: int) -> Tensor:
         return level_of(torch.tensor([quality], device=self.device), self.weights.config.levels)
@@ -195,11 +215,6 @@ class Codec:
         if header.weights not in self._others:
             self._others[header.weights] = load(find(header.weights), self.device)
         return self._others[header.weights]
-
-
-def _planes(x: Tensor) -> np.ndarray:
-    """(1, h, w, M) to (M, h, w)."""
-    return x[0].permute(2, 0, 1).contiguous().cpu().numpy()
 
 
 def _padded(rgb: np.ndarray) -> Tensor:

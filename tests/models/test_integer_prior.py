@@ -17,7 +17,7 @@ def load(tensors):
 
 
 def run(prior, codes, known, quality):
-    hidden = prior.tokens(torch.from_numpy(codes)[None], torch.from_numpy(known)[None], quality)[0]
+    hidden = prior.tokens(prior.masked(torch.from_numpy(codes)[None], torch.from_numpy(known)[None]), quality)[0]
     found = [table.numpy() for _, table in prior.tables(hidden.flatten(0, 1), range(prior.size))]
     return hidden.numpy(), found
 
@@ -47,7 +47,7 @@ def test_alone_and_in_a_batch_are_equal():
     tensors = random_tensors(3, width=64, hidden=40)
     prior = load(tensors)
     drawn = [random_codes(seed, tensors, 9, 14) for seed in range(4)]
-    batch = prior.tokens(*(torch.from_numpy(np.stack(part)) for part in zip(*drawn)), 50)
+    batch = prior.tokens(prior.masked(*(torch.from_numpy(np.stack(part)) for part in zip(*drawn))), 50)
     for index, (codes, known) in enumerate(drawn):
         assert np.array_equal(batch[index].numpy(), run(prior, codes, known, 50)[0])
 
@@ -123,7 +123,7 @@ def test_float_form_is_the_same_model():
         hidden = prior.tokens(codes.flatten(1, 2), known.flatten(1, 2), level_of(torch.tensor([60]), 3), 12)
         logits = prior.logits(hidden.flatten(0, 2), range(4)) * LN2
     integer = IntegerPrior(export(prior))
-    found = integer.tokens(codes, known, 60)
+    found = integer.tokens(integer.masked(codes, known), 60)
     wanted = torch.softmax(logits, -1)
     for m, table in integer.tables(found[0].flatten(0, 1), range(4)):
         p = wanted[:, m].clamp(min=1e-9)

@@ -24,6 +24,7 @@ toward minus infinity; rescaling adds half a unit first.  ``docs/FORMAT.md`` sta
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -171,12 +172,11 @@ class IntegerPrior:
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         self.device = torch.device(device)
         self.dimensions = tensors["dimensions"].tolist()
-        self.size, self.codewords, width = tensors["codebook"].shape
+        self.size, self.codewords, _ = tensors["codebook"].shape
         self.embed, self.mean, self.precision, self.free = (Exact(tensors, n) for n in ("embed", "mean", "precision", "free"))
         self.blocks = [IntegerBlock(tensors, i) for i in range(sum(n.endswith(".qkv.weight") for n in tensors))]
-        used = torch.arange(width, device=device) < torch.tensor(self.dimensions, device=device)[:, None]
-        self.feature = tensors["feature"].flatten(0, 1)  # (M * K, D)
-        self.used = used.flatten().nonzero()[:, 0]
+        self.feature = tensors["feature"]  # (M, K, D)
+        self.first = [sum(self.dimensions[:m]) for m in range(self.size + 1)]
         self.level = tensors["level"]
         words = tensors["codebook"].double()
         self.features = torch.cat([words.square(), -2 * words], -1).transpose(1, 2).contiguous()  # (M, 2 D, K)
@@ -184,25 +184,39 @@ class IntegerPrior:
         self.static = tensors["static"].to(torch.int32)
         self.beta = torch.tensor([round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device)
 
-    def tokens(self, codes: Tensor, known: Tensor, quality: int) -> Tensor:
-        """Hidden states (B, h, w, d) int8 from codes (B, h, w, M) and what is known of them (same shape, bool)."""
-        batch, height, width, size = codes.shape
-        flat = codes.reshape(-1, size).long() + torch.arange(size, device=self.device) * self.codewords
-        seen = known.reshape(-1, size)
-        values = (self.feature[flat] * seen[..., None]).flatten(1)[:, self.used]  # (N, C) int8
-        x = torch.cat([values, values.abs(), seen.to(torch.int8) * 64], -1)
-        x = F.pad(x, (0, -x.shape[1] % 8))
-        x = self.embed(x) + self.level[quality]
-        x = x.view(batch, height, width, -1)
+    def blank(self, batch: int, height: int, width: int) -> Tensor:
+        """Input of ``tokens`` with every code masked: int8 (B, h, w, F)."""
+        return torch.zeros((batch, height, width, self.embed.weight.shape[1]), dtype=torch.int8, device=self.device)
+
+    def reveal(self, inputs: Tensor, index: int, positions: Tensor | np.ndarray, codes: Tensor) -> None:
+        """Make the codes (N,) of sub-quantizer ``index`` known at flat ``positions`` (N,) of ``inputs``, in place."""
+        rows, channels = inputs.view(-1, inputs.shape[-1]), self.first[-1]
+        first, last = self.first[index], self.first[index + 1]
+        values = self.feature[index, :, : last - first][codes.long()]  # (N, d)
+        rows[positions, first:last] = values
+        rows[positions, channels + first : channels + last] = values.abs()
+        rows[positions, 2 * channels + index] = 64
+
+    def masked(self, codes: Tensor, known: Tensor) -> Tensor:
+        """Input of ``tokens`` for codes (B, h, w, M) of which ``known`` (same shape, bool) are known."""
+        inputs = self.blank(*codes.shape[:3])
+        for index in range(self.size):
+            positions = known[..., index].flatten().nonzero()[:, 0]
+            self.reveal(inputs, index, positions, codes[..., index].flatten()[positions])
+        return inputs
+
+    def tokens(self, inputs: Tensor, quality: int) -> Tensor:
+        """Hidden states int8 (B, h, w, d) of what is known."""
+        x = self.embed(inputs.flatten(0, 2)) + self.level[quality]
+        x = x.view(*inputs.shape[:3], -1)
         for block in self.blocks:
             x = block(x)
         return to_activation(x)
 
     def tables(self, tokens: Tensor, coded: range) -> Iterator[tuple[int, Tensor]]:
         """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d): int32 (N, K + 1)."""
-        first = sum(self.dimensions[: coded.start])
         dims = self.dimensions[coded.start : coded.stop]
-        rows = slice(first, first + sum(dims))
+        rows = slice(self.first[coded.start], self.first[coded.stop])
         rank = self.term.shape[1]
         mean = self.mean(tokens, rows).clamp_(-LARGEST_MEAN, LARGEST_MEAN).double()
         beta = self.beta[self.precision(tokens, rows).clamp_(-256, 96).long() + 256]

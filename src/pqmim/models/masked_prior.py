@@ -184,11 +184,15 @@ class MaskedPrior(nn.Module):
 
     def logits(self, tokens: Tensor, coded: range) -> Tensor:
         """Log2-probabilities, up to a constant, of sub-quantizers ``coded`` at tokens (N, d): (N, len(coded), K)."""
+        with torch.autocast(tokens.device.type, enabled=False):  # means need more than bfloat16 holds
+            return self._logits(tokens.float(), coded)
+
+    def _logits(self, tokens: Tensor, coded: range) -> Tensor:
         first = sum(self.dimensions[: coded.start])
         dims = self.dimensions[coded.start : coded.stop]
         rows = slice(first, first + sum(dims))
-        mean = self._rows(self.mean, tokens, rows).float().clamp(-255, 255)
-        precision = self._rows(self.precision, tokens, rows).float().clamp(-16, 6)
+        mean = self._rows(self.mean, tokens, rows).clamp(-255, 255)
+        precision = self._rows(self.precision, tokens, rows).clamp(-16, 6)
         rank = self.config.rank
         free = self._rows(self.free, tokens, slice(coded.start * rank, coded.stop * rank))
         free = activation(free, self.rounding).unflatten(-1, (len(coded), rank))
@@ -200,14 +204,13 @@ class MaskedPrior(nn.Module):
         padded = tokens.new_zeros((2, len(tokens), len(dims) * width), dtype=torch.float32)
         padded = padded.index_copy(2, slots, torch.stack([beta, beta * mean])).unflatten(2, (len(dims), width))
         centre = (beta * mean.square()) @ F.one_hot(torch.repeat_interleave(torch.tensor(dims, device=tokens.device)), len(dims)).float()
-        with torch.autocast(tokens.device.type, enabled=False):
-            words = self.codebook[coded.start : coded.stop, :, :width]  # (m, K, D)
-            squares = torch.einsum("nmd,mkd->nmk", padded[0], words.square())
-            energy = (squares - 2 * torch.einsum("nmd,mkd->nmk", padded[1], words) + centre[..., None]).clamp(min=0)
-            term = self.term[coded.start : coded.stop]
-            term = straight_through(term.clamp(-7.9, 7.9), ACTIVATION) if self.rounding else term
-            extra = torch.einsum("nmr,mrk->nmk", free.float(), term) + self.static[coded.start : coded.stop]
-            return extra - ((1 + 2 * energy).sqrt() - 1)
+        words = self.codebook[coded.start : coded.stop, :, :width]  # (m, K, D)
+        squares = torch.einsum("nmd,mkd->nmk", padded[0], words.square())
+        energy = (squares - 2 * torch.einsum("nmd,mkd->nmk", padded[1], words) + centre[..., None]).clamp(min=0)
+        term = self.term[coded.start : coded.stop]
+        term = straight_through(term.clamp(-7.9, 7.9), ACTIVATION) if self.rounding else term
+        extra = torch.einsum("nmr,mrk->nmk", free, term) + self.static[coded.start : coded.stop]
+        return extra - ((1 + 2 * energy).sqrt() - 1)
 
     def _rows(self, layer: Linear, x: Tensor, rows: slice) -> Tensor:
         weight = layer.weight[rows]

@@ -21,6 +21,8 @@ STRIDE = 16  # pixels a latent position spans on each side
 PATCH = 8  # pixels the stem spans
 STEM = 3 * PATCH * PATCH  # channels at 1/8 resolution: as many as a patch has samples, so that the stem loses nothing
 
+REACH = 10.0  # standard deviations a branch hears: at low rates one step of a faint channel is a hundred of them
+
 
 @dataclass(frozen=True)
 class TransformConfig:
@@ -84,6 +86,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:  # (B, C, h, w), (B,)
         h = x * (blend(self.gain, level) / self.scale[:, None, None])
+        h = h.clamp(-REACH, REACH)
         h = F.conv2d(h, self.depthwise, padding=1, groups=len(self.scale))
         h = F.conv2d(h, self.expand[:, :, None, None], self.bias)
         a, b = h.chunk(2, dim=1)

@@ -60,7 +60,7 @@ def run_stage(
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema), use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))  # of parameters; buffers are copied
     solvers = optimizers(model, schedule)
     base = [[group["lr"] for group in solver.param_groups] for solver in solvers]
     first = 0

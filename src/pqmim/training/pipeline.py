@@ -1,12 +1,15 @@
 """From photos to released weights: the stages in order, each resumed where it stopped."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pqmim.models import integer_prior, weights
+from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
 from pqmim.training import prior as prior_stage
@@ -44,6 +47,14 @@ def train(recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: flo
     prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups)
+    keep_original(out / f"{plan.name}-prior.safetensors", prior)
+
+
+def keep_original(path: Path, prior: MaskedPrior) -> None:
+    """Write the prior's float original, its parameters in half precision: to compare with, and to train on from."""
+    tensors = {key: (tensor if key == "codebook" else tensor.half()).contiguous() for key, tensor in prior.state_dict().items()}
+    tensors |= {f"config.{key}": torch.tensor(value) for key, value in asdict(prior.config).items()}
+    save_file(tensors, path)
 
 
 def _fitted(plan: recipes.Recipe, proxy: transform_stage.ProxyCodec, photos: Photos, out: Path, device: torch.device) -> quantizer_stage.QuantizedCodec:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pqmim.models.product_quantizer import ProductQuantizer, allocate
 from pqmim.models.transforms import Analysis, Synthesis
@@ -52,8 +53,8 @@ class QuantizedCodec(nn.Module):
         worth = quantizer.weights(level) / self.typical[level.long()].clamp(min=1e-6)[:, None, None]
         worth = worth[:, None].expand_as(vectors)
         flat = (codes + torch.arange(size, device=z.device) * codewords).flatten()
-        mass = torch.zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
-        moment = torch.zeros(size * codewords, width).index_add_(0, flat, (worth * vectors).flatten(0, 2))
+        mass = z.new_zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
+        moment = z.new_zeros(size * codewords, width).index_add_(0, flat, (worth * vectors).flatten(0, 2))
         before = self.weight.clone()
         self.weight.mul_(decay).add_(mass.view_as(self.weight))
         moved = (before * decay * quantizer.codebook + moment.view_as(self.weight)) / self.weight.clamp(min=1e-12)
@@ -61,7 +62,7 @@ class QuantizedCodec(nn.Module):
         quantizer.codebook[seen] = moved[seen]
         for index in level.unique():
             chosen = codes[level == index].flatten(0, 1)  # (N, M)
-            count = torch.zeros(size, codewords).scatter_add_(1, chosen.T, torch.ones(size, len(chosen)))
+            count = z.new_zeros(size, codewords).scatter_add_(1, chosen.T, z.new_ones(size, len(chosen)))
             row = self.usage[index.long()].mul_(decay).add_(count)
             quantizer.log2_probability[index.long()] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
 
@@ -100,7 +101,7 @@ def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device,
                 batches.append((proxy.analysis(images, index).float(), index))
     grids = [[] for _ in range(levels)]
     for z, index in batches:
-        symbols = proxy.proxy.quantize(z, index)[1]
+        symbols = proxy.proxy.quantize(z, index)[1].round()
         grids[int(index[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
     grids = [torch.cat(grid) for grid in grids]  # (N, C) of integers for each level
     entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
@@ -120,11 +121,11 @@ def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device,
     model.typical.copy_(proxy.typical)
     for parameter in model.analysis.parameters():
         parameter.requires_grad_(False)
-    for _ in range(rounds):
+    for _ in tqdm(range(rounds), desc="fit codebooks", unit="round"):
+        assigned = [quantizer.assign(z, index, model.price(index)) for z, index in batches]
         model.weight.zero_()
         model.usage.zero_()
-        for z, index in batches:
-            codes = quantizer.assign(z, index, model.price(index))
+        for (z, index), codes in zip(batches, assigned):
             model.observe(z, index, codes, decay=1.0)
     return model
 
@@ -132,7 +133,7 @@ def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device,
 def _channel_entropy(symbols: Tensor) -> Tensor:
     """Empirical entropy, in bits, of each column of integers (N, C): (C,)."""
     shifted = (symbols + 127).long()
-    count = torch.zeros(256, symbols.shape[1]).scatter_add_(0, shifted, torch.ones_like(symbols))
+    count = symbols.new_zeros(256, symbols.shape[1]).scatter_add_(0, shifted, torch.ones_like(symbols))
     p = count / len(symbols)
     return -(p * p.clamp(min=1e-12).log2()).sum(0)
 
@@ -141,14 +142,14 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
     """The ``count`` most frequent integer vectors of (N, d), the zero vector first; a single channel gets its whole range."""
     if samples.shape[1] == 1:
         values = torch.arange(count) - (count - 1) // 2
-        return values[values.abs().argsort(stable=True), None].float()
+        return values[values.abs().argsort(stable=True), None].float().to(samples.device)
     vectors, frequency = samples.unique(dim=0, return_counts=True)
     zero = (vectors == 0).all(1)
     frequency[zero] = len(samples) + 1
     chosen = vectors[frequency.argsort(descending=True, stable=True)[:count]]
     if len(chosen) < count:  # points just outside the data: free to move once data reaches them
         spare = torch.randn(count - len(chosen), samples.shape[1], generator=torch.Generator().manual_seed(0)) * 2
-        chosen = torch.cat([chosen, spare + spare.sign()])
+        chosen = torch.cat([chosen, (spare + spare.sign()).to(samples.device)])
     return chosen
 
 

@@ -1,0 +1,36 @@
+"""Photos made of smooth shapes and grain, in a folder, and the tiny recipe trained on them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    return Path(__file__).parents[2] / "recipes" / "tiny.yaml"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:144, :176] / 32
+    for index in range(60):
+        channels = []
+        for _ in range(3):
+            a, b, c, d = rng.normal(size=4)
+            channels.append(127 + 60 * np.sin(a * x + b * y + c) + 40 * (np.hypot(x - 2, y - 2) < abs(d) * 2))
+        picture = np.stack(channels, -1) + rng.normal(0, 3, (144, 176, 1))
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(recipe, folder, tmp_path_factory):
+    from pqmim.training.pipeline import train
+
+    out = tmp_path_factory.mktemp("run")
+    train(recipe, folder, out)
+    return out

@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pqmim.bitstream.errors import PqmimError, UnsupportedFile
+from pqmim.codec import Codec
+from pqmim.models.weights import find, load
+from pqmim.training.pipeline import train
+
+
+def logged(run, stage, key):
+    lines = [json.loads(line) for line in (run / f"{stage}.jsonl").read_text().splitlines()]
+    return [line[key] for line in lines if key in line]
+
+
+def test_every_stage_learns(run):
+    loss = logged(run, "transforms", "loss")
+    assert loss[-1] < loss[0]
+    assert logged(run, "transforms", "held_back/psnr_0")[-1] > 25
+    assert logged(run, "quantizer", "held_back/psnr_0")[-1] > 25
+    share = logged(run, "prior", "held_back/share_of_static")
+    assert 0 < share[-1] < 1.05  # the prior starts at static frequencies
+
+
+def test_trained_weights_make_a_codec(run, folder):
+    codec = Codec(run / "tiny.safetensors")
+    photo = np.asarray(Image.open(folder / "00.png"))
+    sizes, errors = [], []
+    for quality in (0, 50, 100):
+        data = codec.compress(photo, quality)
+        decoded = np.asarray(codec.decompress(data))
+        assert decoded.shape == photo.shape
+        sizes.append(len(data))
+        errors.append(np.square(decoded.astype(float) - photo).mean())
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+    assert sizes[-1] < 0.2 * photo.size
+
+
+def test_a_finished_run_is_not_trained_again(run, recipe, folder):
+    before = (run / "tiny.safetensors").read_bytes()
+    train(recipe, folder, run)
+    assert (run / "tiny.safetensors").read_bytes() == before
+
+
+def test_out_of_time_says_how_to_go_on(recipe, folder, tmp_path):
+    with pytest.raises(TimeoutError, match="run it again to resume"):
+        train(recipe, folder, tmp_path, minutes=0)
+    assert (tmp_path / "transforms.pt").exists()
+
+
+def test_files_of_other_weights_are_refused(run, folder):
+    data = Codec(run / "tiny.safetensors").compress(folder / "00.png", 20)
+    with pytest.raises(UnsupportedFile, match="needs weights"):
+        Codec().decompress(data)
+    with pytest.raises(UnsupportedFile):
+        find(load(run / "tiny.safetensors").id)
+
+
+def test_weights_that_are_none_say_so(tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"\0" * 100)
+    for name in ("bad.safetensors", "missing.safetensors"):
+        with pytest.raises(PqmimError, match=name):
+            load(tmp_path / name)
+
+
+def test_release_holds_integers_for_the_prior(run):
+    from safetensors.torch import load_file
+
+    prior = {k: t for k, t in load_file(run / "tiny.safetensors").items() if k.startswith("prior.")}
+    assert prior and all(t.dtype in (torch.int8, torch.int16, torch.int32) for t in prior.values())
