@@ -48,6 +48,7 @@ PRECISION = 16  # log2 of the sum of frequencies
 QUALITIES = 101
 OUTSIDE = -(1 << 24)  # attention score of a key beyond the picture
 MOST_DIMENSIONS = 16  # of a sub-quantizer, for the bound on squared distances
+CHUNK = 2048  # tokens worked on at a time
 EXACT_TERMS = 1040  # products of int8 that float32 sums exactly
 LARGEST_MEAN = 255 << MEAN
 
@@ -261,12 +262,13 @@ class IntegerBlock:
         self.bias = tensors[f"{index}.bias"][:, pairs]  # (heads, 64, 64) int32
 
     def __call__(self, x: Tensor) -> Tensor:
-        shape, depth = x.shape, x.shape[-1]
+        depth = x.shape[-1]
         x = x + self.depthwise(to_activation(x))
-        h = self.attend(to_activation(x)).view(-1, depth)
-        x = x + self.attended(h).view(shape)
-        a, b = self.expand(to_activation(x).view(-1, depth)).clamp_(-LIMIT, LIMIT).chunk(2, 1)
-        return x + self.reduce(to_activation(a.clamp(min=0) * b)).view(shape)
+        x += self.attend(to_activation(x))
+        for rows in x.view(-1, depth).split(CHUNK):  # in place; what lies between the layers stays in the cache
+            a, b = self.expand(to_activation(rows)).clamp_(-LIMIT, LIMIT).chunk(2, 1)
+            rows += self.reduce(to_activation(a.clamp(min=0).mul_(b)))
+        return x
 
     def depthwise(self, h: Tensor) -> Tensor:
         height, width = h.shape[1:3]
@@ -278,19 +280,28 @@ class IntegerBlock:
         return total.to(torch.int32).add_(self.half).bitwise_right_shift_(self.shift)
 
     def attend(self, h: Tensor) -> Tensor:
-        """Attention inside windows: int8 (B, h, w, d)."""
+        """What attention inside windows adds to the residual stream: int32 (B, h, w, d)."""
         batch, height, width, depth = h.shape
+        windows = to_windows(h, self.offset)  # (W, 64, d)
+        inside = to_windows(torch.ones_like(h[..., :1]), self.offset)[:, None, None, :, 0]  # (W, 1, 1, 64)
+        parts = CHUNK // WINDOW**2
+        mixed = [self._mix(*part) for part in zip(windows.split(parts), inside.split(parts))]
+        mixed = from_windows(torch.cat(mixed), height, width, self.offset)
+        total = torch.empty(h.shape, dtype=torch.int32, device=h.device)
+        for rows, out in zip(mixed.reshape(-1, depth).split(CHUNK), total.view(-1, depth).split(CHUNK)):
+            out.copy_(self.attended(rows))
+        return total
+
+    def _mix(self, windows: Tensor, inside: Tensor) -> Tensor:
+        """Attention of windows (W, 64, d) over keys that are ``inside`` the grid: int8 (W, 64, d)."""
         heads = len(self.bias)
-        qkv = narrow(self.qkv(h.reshape(-1, depth))).view(batch, height, width, -1)
-        inside = to_windows(torch.ones_like(h[..., :1]), self.offset)[:, None, :, 0]  # (W, 1, 64)
-        q, k, v = to_windows(qkv, self.offset).float().unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
-        scores = (q @ k.transpose(-1, -2)).to(torch.int32) + self.bias  # (W, heads, 64, 64), 11 fractional bits
-        if (height + self.offset) % WINDOW or (width + self.offset) % WINDOW or self.offset:
-            scores.masked_fill_(inside[:, :, None] == 0, OUTSIDE)
-        t = ((scores.amax(-1, keepdim=True) - scores) >> 3).clamp_(max=4095)
-        weights = (512 - (t & 255)) >> ((t >> 8) + 1)  # 256 x 2^-t, straight between powers of two
+        qkv = narrow(self.qkv(windows.flatten(0, 1)))
+        q, k, v = qkv.view(*windows.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4).float()
+        scores = (q @ k.transpose(-1, -2)).to(torch.int32).add_(self.bias)  # (W, heads, 64, 64), 11 fractional bits
+        scores.masked_fill_(inside == 0, OUTSIDE)
+        t = (scores.amax(-1, keepdim=True) - scores).bitwise_right_shift_(3).clamp_(max=4095)
+        weights = (512 - (t & 255)) >> (t >> 8).add_(1)  # 256 x 2^-t, straight between powers of two
         total = weights.sum(-1, keepdim=True, dtype=torch.int32)  # 256..16384
         values = (weights.float() @ v).to(torch.int32)  # (W, heads, 64, d')
         mixed = torch.div(2 * values + total, 2 * total, rounding_mode="floor").to(torch.int8)
-        return from_windows(mixed.transpose(1, 2).flatten(2), height, width, self.offset).contiguous()
-
+        return mixed.transpose(1, 2).flatten(2)

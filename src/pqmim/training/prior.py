@@ -33,7 +33,7 @@ class Codes:
     side: int
 
 
-def nested_groups(entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.25, 0.25), stages: tuple[int, ...] = (4, 3, 2, 2, 1)) -> list[Group]:
+def nested_groups(entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.23, 0.23), stages: tuple[int, ...] = (4, 2, 2, 2, 2)) -> list[Group]:
     """Split sub-quantizers into groups by their shares of the rate; ``entropies`` (M,) at a middle level."""
     reached = (entropies.cumsum(0) / entropies.sum()).tolist()
     cuts, total = [0], 0.0
