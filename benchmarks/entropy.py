@@ -20,7 +20,7 @@ from tqdm import tqdm
 from pqmim import Codec
 from pqmim.bitstream.container import read
 from pqmim.evaluation.results import write_results
-from pqmim.models.integer_prior import level_of
+from pqmim.models.integer_prior import rate_of
 from pqmim.models.masked_prior import MaskedPrior, PriorConfig
 from pqmim.training.prior import ideal_bits
 
@@ -65,7 +65,7 @@ def measure(codec: Codec, original: MaskedPrior | None, photos: list[Path], qual
         overhead.append(len(data) - bits / 8)
         if original is not None:
             flat = torch.from_numpy(codes).flatten(1).T[None]
-            floating += ideal_bits(original, flat, level_of(torch.tensor([quality]), original.level.shape[0]), active, codec.weights.groups, codes.shape[1]) / 8
+            floating += ideal_bits(original, flat, rate_of(torch.tensor([quality]), original.level.shape[0]), active, codec.weights.groups, codes.shape[1]) / 8
     p = histogram / histogram.sum(1, keepdims=True).clip(1)
     static = -(histogram * np.log2(p.clip(1e-12))).sum() / 8
     header = len(read(data).header.pack())

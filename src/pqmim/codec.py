@@ -17,7 +17,8 @@ from pqmim.coding.schedule import passes
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.picture import read_picture, to_pil
-from pqmim.models.integer_prior import level_of
+from pqmim.models.integer_prior import rate_of
+from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE
 from pqmim.models.weights import Weights, find, load
 
@@ -207,7 +208,7 @@ class Codec:
         return codes.reshape(size, height, width), known.reshape(size, height, width)
 
     def _level(self, quality: int) -> Tensor:
-        return level_of(torch.tensor([quality], device=self.device), self.weights.config.levels)
+        return level_of_rate(rate_of(torch.tensor([quality], device=self.device), self.weights.config.levels + 1))
 
     def _weights_for(self, header: Header) -> Weights:
         if header.weights == self.weights.id:

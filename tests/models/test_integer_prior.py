@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference_prior import random_codes, random_tensors, tables, tokens
 
-from pqmim.models.integer_prior import EXACT_TERMS, IntegerPrior, exp2, export, frequencies, level_of, product
+from pqmim.models.integer_prior import EXACT_TERMS, IntegerPrior, exp2, export, frequencies, product, rate_of
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
 
 
@@ -112,7 +112,7 @@ def test_float_form_is_the_same_model():
     codebook = torch.zeros(4, 32, 3)
     for m, d in enumerate(dimensions):
         codebook[m, :, :d] = torch.randn(32, d) * 3
-    prior = MaskedPrior(PriorConfig(width=64, blocks=2, heads=2, hidden=64), codebook, dimensions, levels=3).eval()
+    prior = MaskedPrior(PriorConfig(width=64, blocks=2, heads=2, hidden=64), codebook, dimensions, rates=3).eval()
     with torch.no_grad():
         for block in prior.blocks:
             block.attended.weight.mul_(5)
@@ -120,7 +120,7 @@ def test_float_form_is_the_same_model():
     prior.rounding = True
     codes, known = torch.randint(0, 32, (1, 12, 10, 4)), torch.rand(1, 12, 10, 4) < 0.5
     with torch.no_grad():
-        hidden = prior.tokens(codes.flatten(1, 2), known.flatten(1, 2), level_of(torch.tensor([60]), 3), 12)
+        hidden = prior.tokens(codes.flatten(1, 2), known.flatten(1, 2), rate_of(torch.tensor([60]), 3), 12)
         logits = prior.logits(hidden.flatten(0, 2), range(4)) * LN2
     integer = IntegerPrior(export(prior))
     found = integer.tokens(integer.masked(codes, known), 60)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pqmim.models.product_quantizer import ProductQuantizer, allocate
+from pqmim.models.product_quantizer import ProductQuantizer, allocate, level_of_rate
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def quantizer():
             found.codebook[m, :, :d] = torch.randn(8, d)
         found.log_gain.normal_(std=0.3)
         found.log_step.copy_(-found.log_gain)
-        found.log2_probability.copy_(torch.rand(2, 3, 8).softmax(-1).log2())
+        found.log2_probability.copy_(torch.rand(3, 3, 8).softmax(-1).log2())
     return found.requires_grad_(False)
 
 
@@ -23,8 +23,9 @@ def test_split_and_merge_are_inverse(quantizer):
 
 
 def test_free_bits_choose_the_nearest_codeword(quantizer):
-    z, level = torch.randn(2, 7, 3, 5), torch.tensor([0.0, 1.0])
-    codes = quantizer.assign(z, level, torch.zeros(2))
+    z, rate = torch.randn(2, 7, 3, 5), torch.tensor([0.5, 2.0])
+    level = level_of_rate(rate)
+    codes = quantizer.assign(z, rate, torch.zeros(2))
     vectors, weights = quantizer.split(z, level), quantizer.weights(level)
     distance = ((vectors[..., None, :] - quantizer.codebook).square() * weights[:, None, :, None]).sum(-1)
     assert torch.equal(codes, distance.argmin(-1))
@@ -57,6 +58,10 @@ def test_dearer_bits_never_cost_more(quantizer):
 def test_what_is_not_active_is_not_sent(quantizer):
     codes = quantizer.assign(torch.randn(2, 7, 3, 5), torch.zeros(2), torch.zeros(2), torch.tensor([1, 3]))
     assert (codes[0, :, 1:] == 0).all() and (codes[1, :, 1:] != 0).any()
+
+
+def test_the_two_highest_rates_share_their_gains():
+    assert level_of_rate(torch.tensor([0.0, 0.5, 1.0, 1.5, 3.0])).tolist() == [0, 0, 0, 0.5, 2]
 
 
 def test_dimensions_follow_the_spectrum():

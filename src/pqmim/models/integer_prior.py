@@ -98,14 +98,14 @@ def _rows(weight: Tensor, places: Tensor) -> Tensor:
 
 
 def _levels(table: Tensor) -> Tensor:
-    """One row a quality, from the learned rate levels (quality 100 is level 0)."""
-    level = level_of(torch.arange(QUALITIES, device=table.device), len(table))
-    return blend(table, level).flatten(1)
+    """One row a quality, from the learned ones (quality 100 is rate 0)."""
+    rate = rate_of(torch.arange(QUALITIES, device=table.device), len(table))
+    return blend(table, rate).flatten(1)
 
 
-def level_of(quality: Tensor, levels: int) -> Tensor:
-    """Fractional rate level of a quality: 100 is level 0, the highest rate, and 0 the last."""
-    return (100 - quality.float()) * (levels - 1) / 100
+def rate_of(quality: Tensor, rates: int) -> Tensor:
+    """Fractional rate index of a quality: 100 is 0, the highest rate, and quality 0 the last."""
+    return (100 - quality.float()) * (rates - 1) / 100
 
 
 def _linear(name: str, layer: Linear, bits: int, pad: bool = False) -> Tensors:

@@ -135,12 +135,12 @@ class Block(nn.Module):
 class MaskedPrior(nn.Module):
     """Conditional entropy model of codes (B, h*w, M), for a product quantizer's codebooks.
 
-    ``codebook`` (M, K, D) zero padded and ``dimensions`` (M,) are the quantizer's; ``levels`` the number
-    of rate levels.  Means are predicted in codebook units, clamped to +-255; precisions as log2 of the
+    ``codebook`` (M, K, D) zero padded and ``dimensions`` (M,) are the quantizer's; ``rates`` the number
+    of rates between which the dial interpolates.  Means are predicted in codebook units, clamped to +-255; precisions as log2 of the
     inverse squared scale, in [-16, 6].
     """
 
-    def __init__(self, config: PriorConfig, codebook: Tensor, dimensions: list[int], levels: int):
+    def __init__(self, config: PriorConfig, codebook: Tensor, dimensions: list[int], rates: int):
         super().__init__()
         self.config, self.dimensions = config, list(dimensions)
         size, codewords, width = codebook.shape
@@ -150,7 +150,7 @@ class MaskedPrior(nn.Module):
         self.register_buffer("used", used.nonzero()[:, 0], persistent=False)  # (C,) slots of the padded (M * D)
         self.register_buffer("feature", codeword_features(self.codebook), persistent=False)  # (M, K, D) of float
         self.embed = Linear(2 * sum(dimensions) + size, config.width, gain=0.5)
-        self.level = nn.Parameter(torch.randn(levels, config.width) * 0.1)
+        self.level = nn.Parameter(torch.randn(rates, config.width) * 0.1)
         self.blocks = nn.ModuleList(Block(config, shift=i % 2 * (WINDOW // 2)) for i in range(config.blocks))
         self.mean = Linear(config.width, sum(dimensions), gain=0.1)
         self.precision = Linear(config.width, sum(dimensions), gain=0.1)
@@ -160,7 +160,7 @@ class MaskedPrior(nn.Module):
 
     @torch.no_grad()
     def start(self, log2_probability: Tensor) -> None:
-        """Start at static frequencies: ``log2_probability`` (L, M, K) averaged over the levels."""
+        """Start at static frequencies: ``log2_probability`` (R, M, K) averaged over the rates."""
         p = log2_probability.exp2().mean(0)  # (M, K)
         variance = (p[..., None] * self.codebook.square()).sum(1).flatten()[self.used].clamp(min=2.0**-6)  # (C,)
         self.precision.bias.copy_((-2 - variance.log2()).clamp(-15, 5))
@@ -169,14 +169,14 @@ class MaskedPrior(nn.Module):
         distance = torch.einsum("md,mkd->mk", beta.view(len(p), -1), self.codebook.square())
         self.static.copy_((p.clamp(min=2.0**-16).log2() + (1 + 2 * distance).sqrt() - 1).clamp(-60, 60))
 
-    def tokens(self, codes: Tensor, known: Tensor, level: Tensor, height: int) -> Tensor:
-        """Hidden state (B, h, w, d) from codes (B, h*w, M), what is known of them (same shape, bool) and levels (B,)."""
+    def tokens(self, codes: Tensor, known: Tensor, rate: Tensor, height: int) -> Tensor:
+        """Hidden state (B, h, w, d) from codes (B, h*w, M), what is known of them (same shape, bool) and rates (B,)."""
         size, codewords, _ = self.feature.shape
         flat = codes.long() + torch.arange(size, device=codes.device) * codewords
         values = F.embedding(flat, self.feature.flatten(0, 1)) * known[..., None]  # (B, h*w, M, D)
         values = values.flatten(2)[..., self.used]
         x = torch.cat([values, values.abs(), known.to(values.dtype) * 4], -1)
-        x = self.embed(x, self.rounding) + blend(self.level, level).flatten(1)[:, None]
+        x = self.embed(x, self.rounding) + blend(self.level, rate).flatten(1)[:, None]
         x = x.unflatten(1, (height, -1))
         for block in self.blocks:
             x = block(x, self.rounding)

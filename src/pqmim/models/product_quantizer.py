@@ -17,8 +17,8 @@ class ProductQuantizer(nn.Module):
     """Codebooks of ``dimensions`` (M sizes), over latent channels in ``order``, for L rate levels.
 
     ``log_gain`` and ``log_step`` (L, C) scale the latent into and out of codebook units, in which
-    neighbouring codewords are about 1 apart.  Buffers that training fills: ``codebook`` (M, K, D) zero
-    padded to the largest D, ``log2_probability`` (L, M, K) static frequencies of each level.
+    neighbouring codewords are about 1 apart.  ``codebook`` (M, K, D) is zero padded to the largest D;
+    ``log2_probability`` (L + 1, M, K) are the static frequencies of each rate (see ``level_of_rate``).
     """
 
     def __init__(self, order: Tensor, dimensions: list[int], codewords: int, levels: int):
@@ -31,7 +31,7 @@ class ProductQuantizer(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(levels, channels))
         self.log_step = nn.Parameter(torch.zeros(levels, channels))
         self.codebook = nn.Parameter(torch.zeros(size, codewords, width))
-        self.register_buffer("log2_probability", torch.zeros(levels, size, codewords))
+        self.register_buffer("log2_probability", torch.zeros(levels + 1, size, codewords))
 
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
@@ -66,14 +66,15 @@ class ProductQuantizer(nn.Module):
         return energy[:, None] - 2 * torch.einsum("bnmd,mkd->bnmk", vectors[:, :, which] * weights[:, None], words)
 
     @torch.no_grad()
-    def assign(self, z: Tensor, level: Tensor, price: Tensor, active: Tensor | None = None) -> Tensor:
+    def assign(self, z: Tensor, rate: Tensor, price: Tensor, active: Tensor | None = None) -> Tensor:
         """Entropy-constrained codes (B, h*w, M): least squared error + ``price`` (B,) x bits.
 
-        The bits are those of the static frequencies at each level; ``price`` 0 is nearest-codeword.
+        The bits are those of the static frequencies at each ``rate`` (B,); ``price`` 0 is nearest-codeword.
         Sub-quantizers from ``active`` (B,) on get codeword 0, which stands for "not sent".
         """
+        level = level_of_rate(rate)
         vectors, weights = self.split(z, level), self.weights(level)
-        bits = -blend(self.log2_probability.flatten(1), level).view(len(z), 1, *self.codebook.shape[:2])
+        bits = -blend(self.log2_probability.flatten(1), rate).view(len(z), 1, *self.codebook.shape[:2])
         codes = []
         for part in vectors.split(64, 1):  # bounds memory: (B, 64, M, K)
             codes.append((self.distances(part, weights) + price[:, None, None, None] * bits).argmin(-1))
@@ -88,6 +89,11 @@ class ProductQuantizer(nn.Module):
         padded = channels.new_zeros(*channels.shape[:-1], size * width)
         padded[..., self.slot] = channels
         return padded.unflatten(-1, (size, width))
+
+
+def level_of_rate(rate: Tensor) -> Tensor:
+    """Fractional level of gains at fractional rates, 0 the highest: rates 0 to 1 share level 0 and differ in price alone."""
+    return (rate - 1).clamp(min=0)
 
 
 def _slots(dimensions: list[int], width: int) -> Tensor:

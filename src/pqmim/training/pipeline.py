@@ -43,7 +43,7 @@ def train(recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: flo
     model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left())
     if last == 1:
         return
-    groups = prior_stage.nested_groups(model.entropies()[len(plan.lambdas) // 2 - 1])
+    groups = prior_stage.nested_groups(model.entropies()[len(plan.lambdas) // 2])
     prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups)
@@ -71,7 +71,7 @@ def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantize
     """A quantized codec from its saved state, only its synthesis and steps trainable."""
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
-    model = quantizer_stage.QuantizedCodec(Analysis(config), quantizer, Synthesis(config), torch.tensor(plan.lambdas))
+    model = quantizer_stage.QuantizedCodec(Analysis(config), quantizer, Synthesis(config), torch.tensor([plan.finest, *plan.lambdas]))
     model.load_state_dict(saved["state"])
     model.to(device, memory_format=torch.channels_last)
     model.analysis.requires_grad_(False)
@@ -82,7 +82,7 @@ def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantize
 
 def release(path: Path, config: TransformConfig, model: quantizer_stage.QuantizedCodec, prior: dict[str, Tensor], groups: list) -> int:
     """Write released weights; returns their id."""
-    levels = integer_prior.level_of(torch.arange(integer_prior.QUALITIES), config.levels)
-    active = prior_stage.active_at(model.active(), levels).tolist()
-    prices = [round(price, 3) for price in model.price(levels).tolist()]
+    rates = integer_prior.rate_of(torch.arange(integer_prior.QUALITIES), config.levels + 1)
+    active = prior_stage.active_at(model.active(), rates).tolist()
+    prices = [round(price, 3) for price in model.price(rates).tolist()]
     return weights.save(path, config, model.analysis, model.quantizer, model.synthesis, prior, groups, active, prices)

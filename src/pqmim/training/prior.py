@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from pqmim.coding.schedule import Group, Pass, known_before, passes
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
-from pqmim.models.transforms import STRIDE
+from pqmim.models.product_quantizer import level_of_rate
+from pqmim.models.transforms import STRIDE, blend
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.quantizer import QuantizedCodec
@@ -25,10 +26,10 @@ from pqmim.training.transforms import center, to_images
 
 @dataclass(frozen=True)
 class Codes:
-    """Codes (N, h*w, M) uint8 of N crops ``side`` positions wide, their levels (N,) and sub-quantizers sent (N,)."""
+    """Codes (N, h*w, M) uint8 of N crops ``side`` positions wide, their rates (N,) and sub-quantizers sent (N,)."""
 
     codes: Tensor
-    level: Tensor
+    rate: Tensor
     active: Tensor
     side: int
 
@@ -44,36 +45,34 @@ def nested_groups(entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.2
     return [Group(a, b, n) for a, b, n in zip(cuts, cuts[1:], stages) if b > a]
 
 
-def active_at(active: Tensor, level: Tensor) -> Tensor:
-    """Sub-quantizers sent at fractional levels (B,), from those at whole levels (L,): rounded up."""
-    low = level.floor().long().clamp(max=len(active) - 2)
-    return torch.lerp(active[low].float(), active[low + 1].float(), level - low).ceil().long()
+def active_at(active: Tensor, rate: Tensor) -> Tensor:
+    """Sub-quantizers sent at fractional rates (B,), from those at whole ones: rounded up."""
+    low = rate.floor().long().clamp(max=len(active) - 2)
+    return torch.lerp(active[low].float(), active[low + 1].float(), rate - low).ceil().long()
 
 
 @torch.no_grad()
 def encode_crops(model: QuantizedCodec, photos: Photos, count: int, size: int, seed: tuple[int, ...], device: torch.device) -> Codes:
-    """Codes of ``count`` random crops, each at a random level, chosen with the static frequencies."""
+    """Codes of ``count`` random crops, each at a random rate, chosen with the static frequencies."""
     model.eval()
     rng = np.random.default_rng(seed)
-    top = len(model.lambdas) - 1
-    level = torch.tensor(rng.random(count) * top, dtype=torch.float32)
-    sent = active_at(model.active(), level.to(device))
+    rate = torch.tensor(rng.random(count) * (len(model.prices) - 1), dtype=torch.float32, device=device)
+    sent = active_at(model.active(), rate)
     batches = []
     for start in tqdm(range(0, count, 16), desc="encode crops", unit="batch", mininterval=5):
         part = slice(start, min(start + 16, count))
         images = to_images(photos.crops(part.stop - start, size, (*seed, start)), device)
         with torch.autocast(device.type, torch.bfloat16):
-            z = model.analysis(images, level[part].to(device)).float()
-        index = level[part].to(device)
-        batches.append(model.quantizer.assign(z, index, model.price(index), sent[part]).to(torch.uint8))
-    return Codes(torch.cat(batches), level.to(device), sent, size // STRIDE)
+            z = model.analysis(images, level_of_rate(rate[part])).float()
+        batches.append(model.quantizer.assign(z, rate[part], model.price(rate[part]), sent[part]).to(torch.uint8))
+    return Codes(torch.cat(batches), rate, sent, size // STRIDE)
 
 
-def static_bits(model: QuantizedCodec, level: Tensor) -> Tensor:
-    """Bits a position (B,) of static frequencies at fractional levels (B,)."""
+def static_bits(model: QuantizedCodec, rate: Tensor) -> Tensor:
+    """Bits a position (B,) of static frequencies at fractional rates (B,)."""
     total = model.entropies().sum(1)
-    low = level.floor().long().clamp(max=len(total) - 2)
-    return torch.lerp(total[low], total[low + 1], level - low)
+    low = rate.floor().long().clamp(max=len(total) - 2)
+    return torch.lerp(total[low], total[low + 1], rate - low)
 
 
 def bits_of_pass(prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, step: Pass, positions: Tensor) -> Tensor:
@@ -87,13 +86,13 @@ def bits_of_pass(prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tens
 
 
 @torch.no_grad()
-def ideal_bits(prior: MaskedPrior, codes: Tensor, level: Tensor, active: int, groups: list[Group], height: int) -> float:
+def ideal_bits(prior: MaskedPrior, codes: Tensor, rate: Tensor, active: int, groups: list[Group], height: int) -> float:
     """Bits of one picture's codes (1, h*w, M) over the whole schedule."""
     size, width = codes.shape[-1], codes.shape[1] // height
     total = 0.0
     for step in passes(groups, active):
         known = torch.from_numpy(known_before(step, size, height, width)).T[None].to(codes.device)
-        tokens = prior.tokens(codes, known, level, height).flatten(1, 2)
+        tokens = prior.tokens(codes, known, rate, height).flatten(1, 2)
         positions = torch.from_numpy(step.positions(height, width)).to(codes.device)
         total += bits_of_pass(prior, tokens, codes, torch.tensor([active], device=codes.device), step, positions).item()
     return total
@@ -104,7 +103,7 @@ def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], phot
     schedule = recipe.stages["prior"]
     torch.manual_seed(recipe.seed + 3)
     quantizer = model.quantizer
-    prior = MaskedPrior(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.lambdas)).to(device)
+    prior = MaskedPrior(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.prices)).to(device)
     prior.start(quantizer.log2_probability)
     cache = folder / "codes.pt"
     if cache.exists():
@@ -117,7 +116,7 @@ def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], phot
     known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(device)  # (P, h*w, M)
     positions = [torch.from_numpy(s.positions(side, side)).to(device) for s in steps]
     eligible = [(data.active > s.sub_quantizers.start).nonzero()[:, 0] for s in steps]
-    worth = 1 / (static_bits(model, data.level) * side * side)
+    worth = 1 / (static_bits(model, data.rate) * side * side)
     parts = min(schedule.parts, len(steps))
 
     def batch(step: int) -> list[tuple[int, Tensor]]:
@@ -128,16 +127,16 @@ def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], phot
     def loss(prior: MaskedPrior, drawn: list[tuple[int, Tensor]], step: int) -> tuple[Tensor, dict[str, float]]:
         prior.rounding = step >= schedule.rounding_from * schedule.steps
         crops = torch.cat([index for _, index in drawn])
-        codes, level, active = data.codes[crops], data.level[crops], data.active[crops]
+        codes, rate, active = data.codes[crops], data.rate[crops], data.active[crops]
         masks = torch.cat([known[p][None].expand(len(index), -1, -1) for p, index in drawn])
         with torch.autocast(device.type, torch.bfloat16):
-            tokens = prior.tokens(codes, masks, level, side).flatten(1, 2)  # (B, h*w, d)
+            tokens = prior.tokens(codes, masks, rate, side).flatten(1, 2)  # (B, h*w, d)
             total, start = [], 0
             for p, index in drawn:
                 part = slice(start, start + len(index))
                 bits = bits_of_pass(prior, tokens[part], codes[part], active[part], steps[p], positions[p])
                 # A pass met in only some files counts as often as it is met.
-                total.append((bits * worth[index]).mean() * len(eligible[p]) / len(data.level))
+                total.append((bits * worth[index]).mean() * len(eligible[p]) / len(data.rate))
                 start += len(index)
         ratio = torch.stack(total).sum() * len(steps) / parts
         return ratio, {"share_of_static": ratio.item()}
@@ -147,12 +146,12 @@ def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], phot
     def evaluate(prior: MaskedPrior) -> dict[str, float]:
         rows = []
         for number, photo in enumerate(validation):
-            level = torch.tensor([number * (len(model.lambdas) - 1) / max(1, len(validation) - 1)], device=device)
-            z = model.analysis(to_images(photo[None], device), level)
-            active = active_at(model.active(), level)
-            codes = quantizer.assign(z, level, model.price(level), active)
-            bits = ideal_bits(prior, codes, level, int(active), groups, z.shape[2])
-            table = torch.lerp(quantizer.log2_probability[int(level)], quantizer.log2_probability[min(int(level) + 1, len(model.lambdas) - 1)], level % 1)
+            rate = torch.tensor([number * (len(model.prices) - 1) / max(1, len(validation) - 1)], device=device)
+            z = model.analysis(to_images(photo[None], device), level_of_rate(rate))
+            active = active_at(model.active(), rate)
+            codes = quantizer.assign(z, rate, model.price(rate), active)
+            bits = ideal_bits(prior, codes, rate, int(active), groups, z.shape[2])
+            table = blend(quantizer.log2_probability.flatten(1), rate).view(codes.shape[-1], -1)
             rows.append(bits / -table.gather(1, codes[0].T).sum().item())
         return {"share_of_static": float(np.mean(rows))}
 

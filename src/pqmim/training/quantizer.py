@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pqmim.models.product_quantizer import ProductQuantizer, allocate
+from pqmim.models.product_quantizer import ProductQuantizer, allocate, level_of_rate
 from pqmim.models.transforms import Analysis, Synthesis
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
@@ -22,35 +22,36 @@ from pqmim.training.transforms import ProxyCodec, balanced, center, to_images
 
 
 class QuantizedCodec(nn.Module):
-    """Analysis, product quantizer and synthesis; ``active`` (L,) sub-quantizers are sent at each level."""
+    """Analysis, product quantizer and synthesis, at ``prices`` (L + 1,) of a bit: the first for gains of level 0, then one a level."""
 
-    def __init__(self, analysis: Analysis, quantizer: ProductQuantizer, synthesis: Synthesis, lambdas: Tensor):
+    def __init__(self, analysis: Analysis, quantizer: ProductQuantizer, synthesis: Synthesis, prices: Tensor):
         super().__init__()
         self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
-        self.register_buffer("lambdas", lambdas)
-        self.register_buffer("typical", torch.zeros(len(lambdas)))
+        self.register_buffer("prices", prices)
+        self.register_buffer("typical", torch.zeros(len(prices)))
         size, codewords, width = quantizer.codebook.shape
         self.register_buffer("weight", torch.zeros(size, codewords, width))  # EMA statistics of the codebooks
-        self.register_buffer("usage", torch.zeros(len(lambdas), size, codewords))
+        self.register_buffer("usage", torch.zeros(len(prices), size, codewords))
 
-    def price(self, level: Tensor) -> Tensor:
-        """Lambda (B,) of fractional levels (B,), interpolated in the logarithm."""
-        log = self.lambdas.log()
-        low = level.floor().long().clamp(max=len(log) - 2)
-        return torch.lerp(log[low], log[low + 1], level - low).exp()
+    def price(self, rate: Tensor) -> Tensor:
+        """Squared error (B,) worth one bit at fractional rates (B,), interpolated in the logarithm."""
+        log = self.prices.log()
+        low = rate.floor().long().clamp(max=len(log) - 2)
+        return torch.lerp(log[low], log[low + 1], rate - low).exp()
 
     @torch.no_grad()
-    def latent(self, image: Tensor, level: Tensor) -> Tensor:
+    def latent(self, image: Tensor, rate: Tensor) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            return self.analysis(image, level).float()
+            return self.analysis(image, level_of_rate(rate)).float()
 
     @torch.no_grad()
-    def observe(self, z: Tensor, level: Tensor, codes: Tensor, decay: float) -> None:
+    def observe(self, z: Tensor, rate: Tensor, codes: Tensor, decay: float) -> None:
         """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point."""
         quantizer = self.quantizer
         size, codewords, width = quantizer.codebook.shape
+        level = level_of_rate(rate)
         vectors = quantizer.split(z, level)
-        worth = quantizer.weights(level) / self.typical[level.long()].clamp(min=1e-6)[:, None, None]
+        worth = quantizer.weights(level) / self.typical[rate.long()].clamp(min=1e-6)[:, None, None]
         worth = worth[:, None].expand_as(vectors)
         flat = (codes + torch.arange(size, device=z.device) * codewords).flatten()
         mass = z.new_zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
@@ -60,27 +61,27 @@ class QuantizedCodec(nn.Module):
         moved = (before * decay * quantizer.codebook + moment.view_as(self.weight)) / self.weight.clamp(min=1e-12)
         seen = self.weight > 0
         quantizer.codebook[seen] = moved[seen]
-        for index in level.unique():
-            chosen = codes[level == index].flatten(0, 1)  # (N, M)
+        for index in rate.unique():
+            chosen = codes[rate == index].flatten(0, 1)  # (N, M)
             count = z.new_zeros(size, codewords).scatter_add_(1, chosen.T, z.new_ones(size, len(chosen)))
             row = self.usage[index.long()].mul_(decay).add_(count)
             quantizer.log2_probability[index.long()] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
 
     def entropies(self) -> Tensor:
-        """Static entropy, in bits, of each sub-quantizer at each level: (L, M)."""
+        """Static entropy, in bits, of each sub-quantizer at each rate: (L + 1, M)."""
         p = self.quantizer.log2_probability
         return -(p.exp2() * p).sum(-1)
 
     def active(self, dropped: float = 0.004) -> Tensor:
-        """Shortest prefix (L,) of sub-quantizers that holds all but a share ``dropped`` of the static rate."""
+        """Shortest prefix (L + 1,) of sub-quantizers that holds all but a share ``dropped`` of the static rate."""
         entropies = self.entropies()
         kept = entropies.cumsum(-1) / entropies.sum(-1, keepdim=True)
         return (kept < 1 - dropped).sum(-1) + 1
 
-    def forward(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean squared error (B,), latent and codes of images (B, 3, H, W)."""
-        z = self.latent(image, level)
-        codes = self.quantizer.assign(z, level, self.price(level))
+        z, level = self.latent(image, rate), level_of_rate(rate)
+        codes = self.quantizer.assign(z, rate, self.price(rate))
         decoded = self.quantizer.merge(self.quantizer.lookup(codes).detach(), level, z.shape[2])
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             restored = self.synthesis(decoded, level)
@@ -92,17 +93,19 @@ def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device,
     """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at."""
     proxy.eval()
     levels = len(proxy.lambdas)
-    batches = []  # (image latents, level) for every level
-    for level in range(levels):
+    prices = torch.cat([proxy.lambdas.new_tensor([recipe.finest]), proxy.lambdas])
+    batches = []  # (latents of crops, rate) for every rate
+    for number in range(levels + 1):
         for start in range(0, crops, 16):
-            index = torch.full((16,), float(level), device=device)
-            images = to_images(photos.crops(16, 256, (recipe.seed, 7, level, start)), device)
+            rate = torch.full((16,), float(number), device=device)
+            images = to_images(photos.crops(16, 256, (recipe.seed, 7, number, start)), device)
             with torch.autocast(device.type, torch.bfloat16):
-                batches.append((proxy.analysis(images, index).float(), index))
+                batches.append((proxy.analysis(images, level_of_rate(rate)).float(), rate))
     grids = [[] for _ in range(levels)]
-    for z, index in batches:
-        symbols = proxy.proxy.quantize(z, index)[1].round()
-        grids[int(index[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
+    for z, rate in batches:
+        level = level_of_rate(rate)
+        symbols = proxy.proxy.quantize(z, level)[1].round()
+        grids[int(level[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
     grids = [torch.cat(grid) for grid in grids]  # (N, C) of integers for each level
     entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
     order = entropy.sum(0).argsort(descending=True)
@@ -117,16 +120,16 @@ def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device,
         samples = torch.cat([grid[:, order[start : start + d]] for grid in grids])
         quantizer.codebook[m, :, :d] = _frequent(samples, codewords)
         start += d
-    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, proxy.lambdas).to(device)
-    model.typical.copy_(proxy.typical)
+    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices).to(device)
+    model.typical.copy_(torch.cat([proxy.typical[:1], proxy.typical]))
     for parameter in model.analysis.parameters():
         parameter.requires_grad_(False)
     for _ in tqdm(range(rounds), desc="fit codebooks", unit="round"):
-        assigned = [quantizer.assign(z, index, model.price(index)) for z, index in batches]
+        assigned = [quantizer.assign(z, rate, model.price(rate)) for z, rate in batches]
         model.weight.zero_()
         model.usage.zero_()
-        for (z, index), codes in zip(batches, assigned):
-            model.observe(z, index, codes, decay=1.0)
+        for (z, rate), codes in zip(batches, assigned):
+            model.observe(z, rate, codes, decay=1.0)
     return model
 
 
@@ -156,23 +159,23 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
 def train_quantizer(recipe: Recipe, model: QuantizedCodec, photos: Photos, folder: Path, device: torch.device, minutes: float) -> QuantizedCodec:
     """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming."""
     schedule = recipe.stages["quantizer"]
-    levels = torch.arange(schedule.batch, device=device) % len(model.lambdas)
+    rates = torch.arange(schedule.batch, device=device)
     validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
 
     def loss(model: QuantizedCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
-        index = (levels + step * schedule.batch) % len(model.lambdas)
+        index = (rates + step * schedule.batch) % len(model.prices)
         error, z, codes = model(to_images(crops, device), index.float())
-        value = balanced(error, torch.zeros_like(error), model.lambdas, index, model.typical)
+        value = balanced(error, torch.zeros_like(error), model.prices, index, model.typical)
         model.observe(z, index.float(), codes, decay=0.998)
         return value, {"loss": value.item()}
 
     def evaluate(model: QuantizedCodec) -> dict[str, float]:
         figures: dict[str, float] = {}
-        for index in range(len(model.lambdas)):
-            level = torch.full((1,), float(index), device=device)
+        for index in range(len(model.prices)):
+            rate = torch.full((1,), float(index), device=device)
             rows = []
             for image in validation:
-                error, _, codes = model(image, level)
+                error, _, codes = model(image, rate)
                 bits = -model.quantizer.log2_probability[index].gather(1, codes[0].T).sum().item()
                 rows.append((10 * np.log10(255**2 / error.item()), 3 * bits / image.numel()))
             figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)

@@ -46,6 +46,7 @@ class Recipe(Strict):
     name: str
     seed: int = 0
     lambdas: list[float] = Field(min_length=2, description="MSE (0..255 scale) worth one bit a sample, from the highest rate to the lowest")
+    finest: float = Field(gt=0, description="the price of a bit at quality 100, where gains are those of the first lambda")
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
     quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")

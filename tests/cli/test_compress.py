@@ -1,0 +1,138 @@
+import os
+import sys
+import types
+
+import pytest
+from PIL import Image
+
+import pqmim
+
+
+def test_names_the_output_after_the_input(run, photo):
+    status, out, err = run("compress", "photo.png")
+    data = (photo.parent / "photo.pqm").read_bytes()
+    assert (status, err) == (0, "")
+    assert out.decode() == f"photo.pqm: {len(data)} bytes, {8 * len(data) / (24 * 16):.3f} bpp\n"
+    facts = pqmim.info(data)
+    assert (facts["width"], facts["height"], facts["quality"]) == (24, 16, 50)
+
+
+def test_a_second_name_in_pqm_is_the_output(run, photo):
+    assert run("compress", "photo.png", "small.pqm", "-q", "7")[0] == 0
+    assert sorted(os.listdir()) == ["photo.png", "small.pqm"]
+    with open("small.pqm", "rb") as file:
+        assert pqmim.info(file.read())["quality"] == 7
+
+
+def test_a_second_picture_is_an_input(run, photo):
+    Image.new("L", (5, 4)).save("other.png")
+    assert run("compress", "photo.png", "other.png")[0] == 0
+    assert sorted(os.listdir()) == ["other.png", "other.pqm", "photo.png", "photo.pqm"]
+
+
+def test_pipes(run, photo):
+    status, out, err = run("compress", "-", "-", stdin=photo.read_bytes())
+    assert (status, err) == (0, "")
+    assert pqmim.info(out)["width"] == 24
+    assert run("compress", "-", stdin=photo.read_bytes())[1] == out
+    assert run("compress", photo, "-")[1] == out
+    assert run("compress", "-", "new.pqm", stdin=photo.read_bytes())[0] == 0
+    assert (photo.parent / "new.pqm").read_bytes() == out
+
+
+def test_a_folder_is_walked_one_level(run, here):
+    (here / "in" / "deeper").mkdir(parents=True)
+    for name in ("in/a.PNG", "in/b.jpg", "in/deeper/c.png"):
+        Image.new("RGB", (8, 8)).save(here / name)
+    (here / "in" / "notes.txt").write_text("no picture")
+    status, out, err = run("compress", "in", "-o", "out")
+    assert (status, err) == (0, "")
+    assert sorted(os.listdir("out")) == ["a.pqm", "b.pqm"]
+    assert [line.split(b":")[0] for line in out.splitlines()] == [b"out/a.pqm", b"out/b.pqm"]
+
+
+def test_a_bad_file_does_not_stop_the_others(run, photo):
+    (photo.parent / "bad.png").write_bytes(b"no picture")
+    status, out, err = run("compress", "bad.png", "missing.png", "photo.png")
+    assert status == 1
+    assert out.startswith(b"photo.pqm: ")
+    assert [line.split()[1] for line in err.splitlines()] == ["bad.png", "missing.png"]
+    assert sorted(os.listdir()) == ["bad.png", "photo.png", "photo.pqm"]
+
+
+def test_an_existing_output_is_kept_and_costs_no_work(run, photo, codec):
+    (photo.parent / "photo.pqm").write_bytes(b"precious")
+    status, out, err = run("compress", "photo.png")
+    assert (status, out) == (1, b"")
+    assert err == "pqmim: photo.pqm exists already: choose another name, or overwrite it with --force.\n"
+    assert codec.opened == []
+    assert (photo.parent / "photo.pqm").read_bytes() == b"precious"
+
+
+def test_force_overwrites(run, photo):
+    (photo.parent / "photo.pqm").write_bytes(b"old")
+    assert run("compress", "photo.png", "--force")[0] == 0
+    assert pqmim.info((photo.parent / "photo.pqm").read_bytes())["width"] == 24
+
+
+def test_two_inputs_never_share_an_output(run, photo):
+    Image.new("RGB", (9, 9)).save("photo.jpg")
+    status, _, err = run("compress", "photo.png", "photo.jpg", "--force")
+    assert status == 1
+    assert err == "pqmim: photo.jpg would become photo.pqm, as does photo.png: rename one.\n"
+    assert pqmim.info((photo.parent / "photo.pqm").read_bytes())["width"] == 24
+
+
+@pytest.mark.parametrize(
+    "target, complaint",
+    [
+        ("none/a.pqm", "pqmim: none/a.pqm cannot be written: there is no folder none.\n"),
+        ("folder.pqm", "pqmim: folder.pqm cannot be written: it is a folder; to write into it, use -o.\n"),
+    ],
+)
+def test_a_place_that_cannot_be_written(run, photo, codec, target, complaint):
+    (photo.parent / "folder.pqm").mkdir()
+    assert run("compress", "photo.png", target) == (1, b"", complaint)
+    assert codec.opened == []
+
+
+def test_output_folder(run, photo):
+    assert run("compress", "photo.png", "-o", "photo.png")[0] == 1
+    status, _, err = run("compress", "-", "-o", "out", stdin=photo.read_bytes())
+    assert (status, err.count("\n")) == (1, 1)
+    assert os.listdir() == ["photo.png"]
+
+
+def test_a_folder_without_pictures(run, here):
+    (here / "empty").mkdir()
+    status, out, err = run("compress", "empty")
+    assert (status, out) == (1, b"")
+    assert err.startswith("pqmim: empty is a folder without a file that ends in .png, ") and err.count("\n") == 1
+
+
+def test_notes_go_to_standard_error(run, here):
+    Image.new("CMYK", (8, 8)).save("print.tif")
+    status, _, err = run("compress", "print.tif")
+    assert (status, err) == (0, "pqmim: print.tif: converted from CMYK to RGB\n")
+
+
+def test_options_reach_the_codec(run, photo, codec):
+    assert run("compress", "photo.png", "--threads", "3", "--weights", "w.safetensors")[0] == 0
+    assert [str(value) for value in codec.opened[0].values()] == ["w.safetensors", "cpu", "3"]
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_cuda_only_where_there_is_one(run, photo, codec, monkeypatch, available):
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(is_available=lambda: available))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    status, _, err = run("compress", "photo.png", "--device", "cuda")
+    assert [call["device"] for call in codec.opened] == (["cuda"] if available else [])
+    assert (status, err.count("\n")) == (0, 0) if available else (1, 1)
+
+
+@pytest.mark.parametrize("words", ["-q 101", "-q -1", "-q 2.5", "--threads 0", "--device abacus"])
+def test_usage_errors(run, photo, words):
+    with pytest.raises(SystemExit) as stop:
+        run("compress", "photo.png", *words.split())
+    assert stop.value.code == 2
+    assert os.listdir() == ["photo.png"]

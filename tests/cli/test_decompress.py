@@ -1,0 +1,94 @@
+import io
+import os
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def packed(run, photo):
+    run("compress", "photo.png", "packed.pqm")
+    return photo.parent / "packed.pqm"
+
+
+def test_names_the_output_after_the_input(run, packed):
+    assert run("decompress", "packed.pqm") == (0, b"packed.png: 24x16\n", "")
+    with Image.open("packed.png") as image:
+        assert (image.format, image.size, image.getpixel((0, 0))) == ("PNG", (24, 16), (200, 100, 50))
+
+
+@pytest.mark.parametrize("name, format", [("a.jpg", "JPEG"), ("a.webp", "WEBP"), ("a.TIFF", "TIFF"), ("a.ppm", "PPM")])
+def test_the_ending_chooses_the_format(run, packed, name, format):
+    assert run("decompress", "packed.pqm", name)[0] == 0
+    with Image.open(name) as image:
+        assert image.format == format
+
+
+@pytest.mark.parametrize("words, format", [([], "PNG"), (["--format", "bmp"], "BMP")])
+def test_pipes(run, packed, words, format):
+    status, out, err = run("decompress", "-", "-", *words, stdin=packed.read_bytes())
+    assert (status, err) == (0, "")
+    assert Image.open(io.BytesIO(out)).format == format
+    assert run("decompress", "packed.pqm", "-", *words)[1] == out
+
+
+def test_several_into_a_folder(run, packed):
+    os.mkdir("more")
+    os.rename("packed.pqm", "more/a.pqm")
+    run("compress", "photo.png")
+    status, out, _ = run("decompress", "photo.pqm", "more", "-o", "out", "--format", "webp")
+    assert (status, out) == (0, b"out/photo.webp: 24x16\nout/a.webp: 24x16\n")
+    assert sorted(os.listdir("out")) == ["a.webp", "photo.webp"]
+
+
+@pytest.mark.parametrize("words", [["packed.pqm", "a.txt"], ["packed.pqm", "a"], ["packed.pqm", "--format", "tex"]])
+def test_an_unknown_format_costs_no_work(run, packed, codec, words):
+    codec.opened.clear()
+    status, out, err = run("decompress", *words)
+    assert (status, out, err.count("\n")) == (1, b"", 1)
+    assert "pictures end in .png, " in err
+    assert codec.opened == []
+
+
+def test_an_existing_output_is_kept(run, packed, photo):
+    before = photo.read_bytes()
+    status, _, err = run("decompress", "packed.pqm", "photo.png")
+    assert status == 1 and err.startswith("pqmim: photo.png exists already")
+    assert photo.read_bytes() == before
+
+
+def test_damage_is_one_sentence_and_leaves_nothing(run, packed):
+    whole = packed.read_bytes()
+    damaged = {
+        "empty.pqm": b"",
+        "cut.pqm": whole[:5],
+        "flipped.pqm": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "other.pqm": b"GIF89a",
+    }
+    for name, data in damaged.items():
+        (packed.parent / name).write_bytes(data)
+    before = sorted(os.listdir())
+    status, out, err = run("decompress", *damaged, "missing.pqm")
+    assert (status, out) == (1, b"")
+    for line, name in zip(err.splitlines(), [*damaged, "missing.pqm"], strict=True):
+        assert line.startswith(f"pqmim: {name}: ") and line.endswith(".")
+    assert sorted(os.listdir()) == before
+
+
+def test_standard_input_is_named_in_errors(run, here):
+    assert run("decompress", "-", "a.png", stdin=b"")[2].startswith("pqmim: standard input: ")
+    assert os.listdir() == []
+
+
+def test_notes_of_codec_and_format(run, packed, codec, monkeypatch):
+    def decompress(self, data):
+        self.notes = ["the file is cut"]
+        return Image.new("RGBA", (4, 4))
+
+    monkeypatch.setattr(codec, "decompress", decompress)
+    status, out, err = run("decompress", "packed.pqm", "a.jpg")
+    assert (status, out) == (0, b"a.jpg: 4x4\n")
+    assert err.splitlines() == [
+        "pqmim: packed.pqm: the file is cut",
+        "pqmim: packed.pqm: alpha blended onto white, since JPEG keeps none",
+    ]

@@ -1,0 +1,44 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def photos(here):
+    (here / "photos").mkdir()
+    rng = np.random.default_rng(1)
+    for name in ("a.png", "b.png"):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        coarse.resize((64, 48), Image.Resampling.BICUBIC).save(here / "photos" / name)
+    return here / "photos"
+
+
+def test_prints_means_and_writes_results(run, photos):
+    words = "evaluate photos --codec jpeg --codec webp --json r.json --plot r.svg"
+    status, out, err = run(*words.split())
+    assert (status, err) == (0, "")
+    lines = out.decode().splitlines()
+    assert lines[0].split()[:4] == ["codec", "setting", "bytes", "bpp"]
+    results = json.loads((photos.parent / "r.json").read_text())
+    assert sum(line.startswith(("jpeg ", "webp ")) for line in lines) == sum(
+        len(codec["settings"]) for codec in results["codecs"].values()
+    )
+    assert (photos.parent / "r.svg").read_text().count("<svg") == 1
+
+
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        (["none", "--codec", "jpeg"], "none is not a folder"),
+        (["photos", "--codec", "zip"], "There is no codec named zip"),
+        (["photos", "--codec", "jpeg", "--json", "none/r.json"], "there is no folder none"),
+    ],
+)
+def test_errors_are_one_sentence(run, photos, words, complaint):
+    status, out, err = run("evaluate", *words)
+    assert (status, out, err.count("\n")) == (1, b"", 1)
+    assert complaint in err
+    assert os.listdir() == ["photos"]

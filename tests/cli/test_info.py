@@ -1,0 +1,41 @@
+import json
+
+import pqmim
+
+
+def test_says_what_a_file_is(run, photo):
+    run("compress", "photo.png", "-q", "30")
+    status, out, err = run("info", "photo.pqm")
+    assert (status, err) == (0, "")
+    size = (photo.parent / "photo.pqm").stat().st_size
+    assert out.decode().splitlines() == [
+        "photo.pqm",
+        "  picture  24x16, quality 30",
+        f"  size     {size} bytes, {8 * size / (24 * 16):.3f} bpp",
+        f"  parts    header 7, codes 3, framing {size - 10}",
+        "  state    complete",
+        "  needs    format version 1, weights 3ab",
+    ]
+
+
+def test_json_is_one_object_a_line(run, photo):
+    run("compress", "photo.png")
+    data = (photo.parent / "photo.pqm").read_bytes()
+    status, out, _ = run("info", "photo.pqm", "-", "--json", stdin=data)
+    assert status == 0
+    first, second = map(json.loads, out.splitlines())
+    assert first == {"file": "photo.pqm", **pqmim.info(data)}
+    assert second == {"file": "-", **pqmim.info(data)}
+
+
+def test_a_cut_file_says_how_much_is_there(run, photo):
+    run("compress", "photo.png")
+    data = (photo.parent / "photo.pqm").read_bytes()
+    assert b"cut: 67% of the codes' bytes are there" in run("info", "-", stdin=data[:-3])[1]
+
+
+def test_errors(run, here):
+    (here / "a.pqm").write_bytes(b"text")
+    status, out, err = run("info", "a.pqm", "b.pqm")
+    assert (status, out) == (1, b"")
+    assert [line.split(":")[1] for line in err.splitlines()] == [" a.pqm", " b.pqm"]

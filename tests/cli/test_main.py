@@ -1,0 +1,114 @@
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+from pqmim.bitstream.errors import UnsupportedFile
+
+
+def test_without_a_verb_it_shows_its_help(run):
+    status, out, err = run()
+    assert (status, out) == (2, b"")
+    for verb in ("compress", "decompress", "info", "check", "evaluate", "train"):
+        assert f"\n    {verb} " in err
+
+
+def test_version(run, capsysbinary):
+    with pytest.raises(SystemExit) as stop:
+        run("--version")
+    assert stop.value.code == 0
+    assert capsysbinary.readouterr().out.startswith(b"pqmim 0.")
+
+
+@pytest.mark.parametrize("verb", ["compress", "decompress", "info", "check", "evaluate", "train"])
+def test_every_verb_has_examples(run, verb, capsysbinary):
+    with pytest.raises(SystemExit) as stop:
+        run(verb, "--help")
+    assert stop.value.code == 0
+    assert f"examples:\n  pqmim {verb} " in capsysbinary.readouterr().out.decode()
+
+
+def test_interrupted(run, photo, codec, monkeypatch):
+    def compress(self, image, quality):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codec, "compress", compress)
+    assert run("compress", "photo.png") == (130, b"", "")
+    assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+def test_out_of_memory_is_one_sentence(run, photo, codec, monkeypatch, error):
+    def compress(self, image, quality):
+        raise error
+
+    monkeypatch.setattr(codec, "compress", compress)
+    assert run("compress", "photo.png") == (1, b"", "pqmim: photo.png: not enough memory.\n")
+
+
+def test_a_bug_is_not_hidden(run, photo, codec, monkeypatch):
+    def compress(self, image, quality):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(codec, "compress", compress)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run("compress", "photo.png")
+
+
+def test_weights_that_do_not_open_are_told_once(run, photo, codec, monkeypatch):
+    def __init__(self, weights=None, *, device="cpu", threads=None):
+        raise UnsupportedFile(f"{weights} holds no weights")
+
+    monkeypatch.setattr(codec, "__init__", __init__)
+    status, _, err = run("compress", "photo.png", "other.png", "--weights", "w.bin")
+    assert (status, err) == (1, "pqmim: w.bin holds no weights.\n")
+
+
+def test_a_reader_that_left_early(run, photo):
+    run("compress", "photo.png")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = [sys.executable, "-m", "pqmim", "info", "photo.pqm"]
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_train_passes_its_options_on(run, monkeypatch):
+    calls = []
+    pipeline = types.ModuleType("pqmim.training.pipeline")
+    pipeline.train = lambda *args: calls.append(args)
+    monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
+    assert run("train", "r.yaml", "--data", "in", "--out", "out", "--minutes", "1.5", "--stage", "prior")[0] == 0
+    recipe, data, out, device, minutes, stage = calls[0]
+    assert (recipe.name, data.name, out.name, device, minutes, stage) == ("r.yaml", "in", "out", "cpu", 1.5, "prior")
+
+
+def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):
+    def train(*args):
+        raise TimeoutError("stopped; run it again to resume.")
+
+    pipeline = types.ModuleType("pqmim.training.pipeline")
+    pipeline.train = train
+    monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
+    status, out, _ = run("train", "r.yaml", "--data", "in", "--out", "out", "--minutes", "1")
+    assert (status, out) == (0, b"stopped; run it again to resume.\n")
+
+
+def test_missing_extras_say_how_to_get_them(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    for name in ("pqmim.training.pipeline", "pqmim.training.recipe"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    status, out, err = run("train", "r.yaml", "--data", "in", "--out", "out")
+    assert (status, out) == (1, b"")
+    assert "pip install 'pqmim[train]'" in err and err.count("\n") == 1

@@ -1,0 +1,72 @@
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+import pqmim
+from pqmim.bitstream.container import write
+from pqmim.bitstream.header import Header
+
+HEAVY = ("torch", "numpy", "PIL", "tqdm")
+
+
+def modules_after(code: str) -> set[str]:
+    """What a fresh Python has imported after running this."""
+    code += "\nimport sys; print('\\n'.join(sys.modules), file=sys.stderr)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    return set(done.stderr.split())
+
+
+def test_import_is_light():
+    assert modules_after("import pqmim").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("words", [["info", "a.pqm"], ["info", "--json", "a.pqm", "a.pqm"]])
+def test_info_is_light(tmp_path, words):
+    (tmp_path / "a.pqm").write_bytes(write(Header(24, 16, 50, 1), b"abc", {}, b"abc"))
+    words = [str(tmp_path / word) if word == "a.pqm" else word for word in words]
+    assert modules_after(f"from pqmim.cli import main; assert main({words}) == 0").isdisjoint(HEAVY)
+
+
+def test_help_is_light():
+    loaded = modules_after("from pqmim.cli import main\ntry: main(['compress', '--help'])\nexcept SystemExit: pass")
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
+    class Codec:
+        opened = 0
+
+        def __init__(self):
+            Codec.opened += 1
+
+        def compress(self, image, quality):
+            return f"{image} {quality}".encode()
+
+        def decompress(self, data):
+            return data.decode()
+
+    module = types.ModuleType("pqmim.codec")
+    module.Codec = Codec
+    monkeypatch.setitem(sys.modules, "pqmim.codec", module)
+    monkeypatch.setattr(pqmim, "_shared", None)
+    assert pqmim.Codec is Codec
+    assert pqmim.compress("a.png") == b"a.png 50"
+    assert pqmim.compress("a.png", quality=7) == b"a.png 7"
+    assert pqmim.decompress(b"a.png 7") == "a.png 7"
+    assert Codec.opened == 1
+
+
+def test_info_and_errors_need_no_codec():
+    assert pqmim.info(write(Header(24, 16, 50, 1), b"abc", {}, b"abc"))["width"] == 24
+    with pytest.raises(pqmim.UnsupportedFile):
+        pqmim.info(b"no .pqm file")
+    assert issubclass(pqmim.DamagedFile, pqmim.PqmimError)
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="decode_all"):
+        pqmim.decode_all
