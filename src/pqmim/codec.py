@@ -19,7 +19,7 @@ from pqmim.image.limits import check_size
 from pqmim.image.picture import read_picture, to_pil
 from pqmim.models.integer_prior import rate_of
 from pqmim.models.product_quantizer import level_of_rate
-from pqmim.models.transforms import STRIDE
+from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
 
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
@@ -114,15 +114,18 @@ class Codec:
     @torch.inference_mode()
     def _encode(self, rgb: np.ndarray, quality: int) -> tuple[np.ndarray, bytes]:
         weights, level = self.weights, self._level(quality)
-        z = weights.analysis(_padded(rgb).to(self.device), level)
-        vectors, worth = weights.quantizer.split(z, level), weights.quantizer.weights(level)
+        z = in_strips(weights.analysis, _padded(rgb).to(self.device), level, STRIDE, 1)
+        y = weights.quantizer.scaled(z, level)[0].split(weights.quantizer.dimensions, 1)  # M of (h * w, d)
+        worth = weights.quantizer.weights(level)[0]  # (M, D)
         price = weights.prices[quality]
         encoder = RangeEncoder()
 
         def cheapest(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
             """Entropy-constrained choice, with the probabilities that the decoder will have."""
             sizes = table.diff()  # (n, K)
-            error = weights.quantizer.distances(vectors[:, positions], worth, slice(m, m + 1))[0, :, 0]
+            vectors, scale = y[m][positions], worth[m, : y[m].shape[1]]
+            words = weights.quantizer.codebook[m, :, : y[m].shape[1]]
+            error = words.square() @ scale - 2 * (vectors * scale) @ words.T  # (n, K), less what all share
             found = (error + price * (PRECISION - sizes.float().log2())).argmin(1, keepdim=True)
             encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes.gather(1, found)[:, 0].cpu().numpy())
             return found[:, 0]
@@ -159,15 +162,17 @@ class Codec:
     def _synthesize(self, weights: Weights, header: Header, received: Received) -> np.ndarray:
         level = self._level(header.quality)
         codes = torch.from_numpy(received.codes).to(self.device)
-        size, height, _ = codes.shape
-        vectors = weights.quantizer.lookup(codes.flatten(1).T[None])  # (1, h*w, M, D)
+        height = codes.shape[1]
+        words = [book[:, :d] for book, d in zip(weights.quantizer.codebook, weights.quantizer.dimensions)]
+        y = [book[chosen] for book, chosen in zip(words, codes.flatten(1).long())]  # M of (h * w, d)
         if not received.complete:
-            self._expect(weights, header.quality, codes, received.known, vectors)
-        image = weights.synthesis(weights.quantizer.merge(vectors, level, height), level)[0]
+            self._expect(weights, header.quality, codes, received.known, y)
+        z = weights.quantizer.restored(torch.cat(y, 1)[None], level, height)
+        image = in_strips(weights.synthesis, z, level, 1, STRIDE)[0]
         image = image[:, : header.height, : header.width].round().clamp(0, 255).to(torch.uint8)
         return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
-    def _expect(self, weights: Weights, quality: int, codes: Tensor, known: np.ndarray, vectors: Tensor) -> None:
+    def _expect(self, weights: Weights, quality: int, codes: Tensor, known: np.ndarray, y: list[Tensor]) -> None:
         """Put the mean of the prior's distribution wherever a code is unknown."""
         active = len(known)
         seen = torch.zeros_like(codes, dtype=torch.bool)
@@ -175,9 +180,8 @@ class Codec:
         inputs = weights.prior.masked(codes.permute(1, 2, 0)[None], seen.permute(1, 2, 0)[None])
         tokens = weights.prior.tokens(inputs, quality).flatten(0, 2)
         for m, table in weights.prior.tables(tokens, range(active)):
-            mean = table.diff().float() @ weights.quantizer.codebook[m] / (1 << PRECISION)
-            missing = ~seen[m].flatten()
-            vectors[0, missing, m] = mean[missing]
+            mean = table.diff().float() @ weights.quantizer.codebook[m, :, : y[m].shape[1]] / (1 << PRECISION)
+            y[m] = torch.where(seen[m].flatten()[:, None], y[m], mean)
 
     # -- shared ---------------------------------------------------------------------------------
 

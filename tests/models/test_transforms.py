@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, blend, start_as_klt
+from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, blend, in_strips, start_as_klt
 
 
 def pair(**config):
@@ -61,3 +61,19 @@ def test_any_multiple_of_sixteen():
         z = analysis(torch.zeros(1, 3, 48, 16), torch.zeros(1))
         assert z.shape == (1, 32, 3, 1)
         assert synthesis(z, torch.zeros(1)).shape == (1, 3, 48, 16)
+
+
+def test_strips_give_what_the_whole_gives():
+    analysis, synthesis, _, _ = pair(latent=24, expansion=0.25)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for block in [*analysis.fine, *analysis.coarse, *synthesis.coarse, *synthesis.fine]:
+            block.reduce.normal_(std=0.3)
+        x, level = torch.rand(1, 3, 48 * 16, 32) * 255, torch.zeros(1)
+        z = analysis(x, level)
+        assert torch.allclose(in_strips(analysis, x, level, 16, 1, positions=20), z, atol=1e-2, rtol=1e-4)
+        image = synthesis(z, level)
+        strips = in_strips(synthesis, z, level, 1, 16, positions=20)
+        assert strips.shape == image.shape and torch.allclose(strips, image, atol=1e-2, rtol=1e-4)
+        wrong = torch.cat([synthesis(part, level) for part in z.split(10, 2)], 2)
+        assert not torch.allclose(wrong, image, atol=1e-2, rtol=1e-4)  # without overlap the seams would show

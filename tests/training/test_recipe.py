@@ -19,10 +19,10 @@ def test_shipped_recipes_are_valid(path):
     "text, complaint",
     [
         ("name: [", "not valid YAML"),
-        ("name: x\nlambdas: [1, 2]\nstages: {}\nspeed: 9", "speed"),
-        ("name: x\nlambdas: [1]\nstages: {}", "lambdas"),
-        ("name: x\nlambdas: [1, 2]\nstages: {}\ntransforms: {depth: 3}", "depth is not one of"),
-        ("name: x\nlambdas: [1, 2]\nstages: {prior: {steps: 1, batch: 1, crop: 100}}", "crop"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\nspeed: 9", "speed"),
+        ("name: x\nfinest: 1\nlambdas: [1]\nstages: {}", "lambdas"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\ntransforms: {depth: 3}", "depth is not one of"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {prior: {steps: 1, batch: 1, crop: 100}}", "crop"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, complaint):

@@ -33,10 +33,19 @@ class ProductQuantizer(nn.Module):
         self.codebook = nn.Parameter(torch.zeros(size, codewords, width))
         self.register_buffer("log2_probability", torch.zeros(levels + 1, size, codewords))
 
+    def scaled(self, z: Tensor, level: Tensor) -> Tensor:
+        """Latent (B, C, h, w) in codebook units, channels in order: (B, h*w, C)."""
+        return (z.float() * blend(self.log_gain, level).exp())[:, self.order].flatten(2).transpose(1, 2)
+
+    def restored(self, y: Tensor, level: Tensor, height: int) -> Tensor:
+        """Inverse of ``scaled``, up to what ``log_step`` learned: a latent (B, C, h, w)."""
+        z = torch.empty_like(y.transpose(1, 2))
+        z[:, self.order] = y.transpose(1, 2)
+        return z.unflatten(2, (height, -1)) * blend(self.log_step, level).exp()
+
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
-        y = (z.float() * blend(self.log_gain, level).exp())[:, self.order]
-        return self._padded(y.flatten(2).transpose(1, 2))
+        return self._padded(self.scaled(z, level))
 
     def weights(self, level: Tensor) -> Tensor:
         """What a unit of squared error in codebook units is worth in squared pixel error: (B, M, D)."""
@@ -45,10 +54,7 @@ class ProductQuantizer(nn.Module):
 
     def merge(self, vectors: Tensor, level: Tensor, height: int) -> Tensor:
         """Inverse of ``split``: (B, h*w, M, D) to a latent (B, C, h, w)."""
-        y = vectors.flatten(2)[..., self.slot].transpose(1, 2)  # (B, C, h*w) in order
-        z = torch.empty_like(y)
-        z[:, self.order] = y
-        return z.unflatten(2, (height, -1)) * blend(self.log_step, level).exp()
+        return self.restored(vectors.flatten(2)[..., self.slot], level, height)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codewords (B, h*w, M, D) of codes (B, h*w, M)."""

@@ -21,6 +21,7 @@ STRIDE = 16  # pixels a latent position spans on each side
 PATCH = 8  # pixels the stem spans
 STEM = 3 * PATCH * PATCH  # channels at 1/8 resolution: as many as a patch has samples, so that the stem loses nothing
 
+HALO = 8  # latent rows: blocks reach 1 each at 1/16 and half a one at 1/8, at most 4 + 4 / 2 by default
 REACH = 10.0  # standard deviations a branch hears: at low rates one step of a faint channel is a hundred of them
 
 
@@ -140,6 +141,24 @@ class Synthesis(nn.Module):
             x = block(x, level)
         x = F.conv2d(x, self.head[:, :, None, None])
         return F.pixel_shuffle(x, PATCH) + 127.5  # (B, 3, H, W)
+
+
+def in_strips(transform: nn.Module, x: Tensor, level: Tensor, inner: int, outer: int, positions: int = 1 << 14) -> Tensor:
+    """Apply a transform to strips of ``x`` (1, C, H, W) of about so many latent positions each, to bound memory.
+
+    A latent row is ``inner`` rows of the input and ``outer`` of the result.  Strips overlap by more than the
+    receptive field, so the result is that of the whole, up to the rounding of floating-point sums.
+    """
+    height = x.shape[2] // inner
+    rows = max(HALO, positions * inner // x.shape[3])
+    if height <= rows + HALO:
+        return transform(x, level)
+    strips = []
+    for top in range(0, height, rows):
+        first, last = max(0, top - HALO), min(height, top + rows + HALO)
+        strip = transform(x[:, :, first * inner : last * inner], level)
+        strips.append(strip[:, :, (top - first) * outer : (min(top + rows, height) - first) * outer].clone())
+    return torch.cat(strips, 2)
 
 
 @torch.no_grad()
