@@ -65,14 +65,29 @@ def measure(codec: Codec, original: MaskedPrior | None, photos: list[Path], qual
         overhead.append(len(data) - bits / 8)
         if original is not None:
             flat = torch.from_numpy(codes).flatten(1).T[None]
-            floating += ideal_bits(original, flat, rate_of(torch.tensor([quality]), original.level.shape[0]), active, codec.weights.groups, codes.shape[1]) / 8
+            floating += (
+                ideal_bits(
+                    original,
+                    flat,
+                    rate_of(torch.tensor([quality]), original.level.shape[0]),
+                    active,
+                    codec.weights.groups,
+                    codes.shape[1],
+                )
+                / 8
+            )
     p = histogram / histogram.sum(1, keepdims=True).clip(1)
     static = -(histogram * np.log2(p.clip(1e-12))).sum() / 8
     header = len(read(data).header.pack())
     found = {
-        "active": active, "bytes": real / len(photos), "ideal_bytes": ideal / len(photos),
-        "static_bytes": static / len(photos), "fixed_bytes": fixed / len(photos), "header_bytes": header,
-        "real_over_ideal_bytes": float(np.mean(overhead)), "worst_over_ideal_bytes": float(np.max(overhead)),
+        "active": active,
+        "bytes": real / len(photos),
+        "ideal_bytes": ideal / len(photos),
+        "static_bytes": static / len(photos),
+        "fixed_bytes": fixed / len(photos),
+        "header_bytes": header,
+        "real_over_ideal_bytes": float(np.mean(overhead)),
+        "worst_over_ideal_bytes": float(np.max(overhead)),
         "real_over_static": real / (static + header * len(photos)) - 1,
     }
     if original is not None:

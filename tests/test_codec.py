@@ -71,7 +71,9 @@ def test_accepts_pictures_in_every_form(codec, photo, tmp_path):
     Image.fromarray(photo).save(buffer, "PNG")
     path = tmp_path / "photo.png"
     path.write_bytes(buffer.getvalue())
-    files = {codec.compress(source, 30) for source in (photo, Image.fromarray(photo), path, str(path), buffer.getvalue())}
+    files = {
+        codec.compress(source, 30) for source in (photo, Image.fromarray(photo), path, str(path), buffer.getvalue())
+    }
     assert len(files) == 1
 
 

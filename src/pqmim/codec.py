@@ -82,7 +82,9 @@ class Codec:
         header = container.header
         self.notes = []
         if not received.complete:
-            self.notes.append(f"the file is cut: {received.share:.1%} of its codes were received, the rest is the model's expectation")
+            self.notes.append(
+                f"the file is cut: {received.share:.1%} of its codes were received, the rest is the model's expectation"
+            )
         rgb = self._synthesize(weights, header, received)
         alpha = container.chunks.get(Tag.ALPHA)
         return to_pil(rgb, None if alpha is None else decode_alpha(alpha, (header.height, header.width)))
@@ -185,7 +187,9 @@ class Codec:
 
     # -- shared ---------------------------------------------------------------------------------
 
-    def _walk(self, weights: Weights, height: int, width: int, quality: int, choose: Choose) -> tuple[np.ndarray, np.ndarray]:
+    def _walk(
+        self, weights: Weights, height: int, width: int, quality: int, choose: Choose
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Walk the schedule; ``choose(m, positions, table)`` gives the codes of sub-quantizer m, or fewer to stop.
 
         Returns codes (M, h, w) uint8, 0 where not chosen, and which were (same shape, bool).

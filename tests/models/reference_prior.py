@@ -19,7 +19,9 @@ def clip8(x):
 def linear(tensors, name, x, rows=slice(None)):
     weight = tensors[f"{name}.weight"].astype(np.int64)[rows]
     x = np.pad(x, ((0, 0), (0, weight.shape[1] - x.shape[1])))
-    return shifted(x @ weight.T + tensors[f"{name}.bias"].astype(np.int64)[rows], tensors[f"{name}.shift"].astype(np.int64)[rows])
+    return shifted(
+        x @ weight.T + tensors[f"{name}.bias"].astype(np.int64)[rows], tensors[f"{name}.shift"].astype(np.int64)[rows]
+    )
 
 
 def activation(x):
@@ -69,7 +71,10 @@ def tokens(tensors, codes, known, quality):
     seen = known.reshape(-1, size).astype(np.int64)
     flat = codes.reshape(-1, size)
     values = np.concatenate([feature[m, flat[:, m], :d] * seen[:, m : m + 1] for m, d in enumerate(dimensions)], 1)
-    x = linear(tensors, "embed", np.concatenate([values, abs(values), seen * 64], 1)) + tensors["level"].astype(np.int64)[quality]
+    x = (
+        linear(tensors, "embed", np.concatenate([values, abs(values), seen * 64], 1))
+        + tensors["level"].astype(np.int64)[quality]
+    )
     x = x.reshape(height, width, -1)
     depth = x.shape[-1]
     for index in range(sum(name.endswith(".qkv.weight") for name in tensors)):
@@ -100,7 +105,9 @@ def tables(tensors, hidden, coded):
         first, d = dimensions[:m].sum(), dimensions[m]
         rows = slice(first, first + d)
         mean = np.clip(linear(tensors, "mean", hidden, rows), -4080, 4080)
-        beta = np.array([round(2 ** (16 + s / 16)) for s in range(-256, 97)])[np.clip(linear(tensors, "precision", hidden, rows), -256, 96) + 256]
+        beta = np.array([round(2 ** (16 + s / 16)) for s in range(-256, 97)])[
+            np.clip(linear(tensors, "precision", hidden, rows), -256, 96) + 256
+        ]
         words = tensors["codebook"].astype(np.int64)[m, :, :d]  # (K, d)
         distance = (beta[:, None] * (words[None] - mean[:, None]) ** 2).sum(-1)
         energy = isqrt(65536 + 2 * (distance >> 8)) - 256
@@ -114,13 +121,17 @@ def tables(tensors, hidden, coded):
     return found
 
 
-def random_tensors(seed, *, dimensions=(1, 1, 2, 3), codewords=16, width=32, heads=2, hidden=24, blocks=2, rank=4, extreme=False):
+def random_tensors(
+    seed, *, dimensions=(1, 1, 2, 3), codewords=16, width=32, heads=2, hidden=24, blocks=2, rank=4, extreme=False
+):
     """Release tensors of the integer prior; ``extreme`` puts every weight at +-127."""
     rng = np.random.default_rng(seed)
     size, channels = len(dimensions), sum(dimensions)
 
     def int8(*shape):
-        return (rng.choice([-127, 127], shape) if extreme else np.clip(rng.normal(0, 35, shape).round(), -127, 127)).astype(np.int8)
+        return (
+            rng.choice([-127, 127], shape) if extreme else np.clip(rng.normal(0, 35, shape).round(), -127, 127)
+        ).astype(np.int8)
 
     def layer(name, outputs, inputs, low, pad=0):
         shift = rng.integers(low, low + 4, outputs)
@@ -133,7 +144,10 @@ def random_tensors(seed, *, dimensions=(1, 1, 2, 3), codewords=16, width=32, hea
     used = np.arange(max(dimensions)) < np.array(dimensions)[:, None]
     tensors = {
         "dimensions": np.array(dimensions, np.int16),
-        "codebook": (rng.integers(-4080 if extreme else -200, 4081 if extreme else 200, (size, codewords, max(dimensions))) * used[:, None]).astype(np.int16),
+        "codebook": (
+            rng.integers(-4080 if extreme else -200, 4081 if extreme else 200, (size, codewords, max(dimensions)))
+            * used[:, None]
+        ).astype(np.int16),
         "feature": (int8(size, codewords, max(dimensions)) * used[:, None]).astype(np.int8),
         "level": rng.integers(-500, 500, (101, width)).astype(np.int32),
         "term": int8(size, rank, codewords),
@@ -141,7 +155,11 @@ def random_tensors(seed, *, dimensions=(1, 1, 2, 3), codewords=16, width=32, hea
     }
     inputs = 2 * channels + size
     tensors |= layer("embed", width, inputs, 2, pad=-inputs % 8)
-    tensors |= layer("mean", channels, width, 4) | layer("precision", channels, width, 6) | layer("free", size * rank, width, 6)
+    tensors |= (
+        layer("mean", channels, width, 4)
+        | layer("precision", channels, width, 6)
+        | layer("free", size * rank, width, 6)
+    )
     for index in range(blocks):
         tensors[f"{index}.depthwise.weight"] = int8(width, 9)
         tensors[f"{index}.depthwise.shift"] = rng.integers(0, 6, width).astype(np.int8)
@@ -154,4 +172,6 @@ def random_tensors(seed, *, dimensions=(1, 1, 2, 3), codewords=16, width=32, hea
 def random_codes(seed, tensors, height, width):
     rng = np.random.default_rng(seed)
     size, codewords, _ = tensors["codebook"].shape
-    return rng.integers(0, codewords, (height, width, size)).astype(np.uint8), rng.random((height, width, size)) < rng.random()
+    return rng.integers(0, codewords, (height, width, size)).astype(np.uint8), rng.random(
+        (height, width, size)
+    ) < rng.random()

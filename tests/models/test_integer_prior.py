@@ -31,7 +31,9 @@ def test_agrees_with_the_numpy_reference_on_every_bit(height, width, extreme):
         hidden, found = run(load(tensors), codes, known, 10 * seed)
         wanted = tokens(tensors, codes, known, 10 * seed)
         assert np.array_equal(hidden, wanted)
-        for table, expected in zip(found, tables(tensors, wanted.reshape(-1, wanted.shape[-1]), range(len(tensors["dimensions"])))):
+        for table, expected in zip(
+            found, tables(tensors, wanted.reshape(-1, wanted.shape[-1]), range(len(tensors["dimensions"])))
+        ):
             assert np.array_equal(table, expected)
 
 
@@ -56,10 +58,22 @@ def test_threads_and_instruction_sets_are_equal():
     def digest(capability, threads):
         environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
         script = Path(__file__).with_name("digest_prior.py")
-        done = subprocess.run([sys.executable, script, str(threads)], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, script, str(threads)], env=environment, capture_output=True, text=True, check=True
+        )
         return done.stdout.split(maxsplit=1)
 
-    results = [digest(capability, threads) for capability, threads in (("default", 1), ("default", 2), ("avx2", 1), ("avx2", 2), ("avx512", 1), ("avx512", 2))]
+    results = [
+        digest(capability, threads)
+        for capability, threads in (
+            ("default", 1),
+            ("default", 2),
+            ("avx2", 1),
+            ("avx2", 2),
+            ("avx512", 1),
+            ("avx512", 2),
+        )
+    ]
     assert len({value for value, _ in results}) == 1
     assert results[0][1].strip() == "DEFAULT"  # the variable did something
 

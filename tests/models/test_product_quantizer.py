@@ -35,7 +35,10 @@ def test_squared_errors_are_those_of_pixels(quantizer):
     z, level = torch.randn(1, 7, 2, 2), torch.tensor([0.4])
     vectors, weights = quantizer.split(z, level), quantizer.weights(level)
     codes = torch.randint(0, 8, (1, 4, 3))
-    found = quantizer.distances(vectors, weights).gather(-1, codes[..., None]).sum() + (weights[:, None] * vectors.square()).sum()
+    found = (
+        quantizer.distances(vectors, weights).gather(-1, codes[..., None]).sum()
+        + (weights[:, None] * vectors.square()).sum()
+    )
     restored = quantizer.merge(quantizer.lookup(codes), level, 2)
     assert torch.allclose(found, (restored - z).square().sum(), rtol=1e-4)
 

@@ -8,6 +8,7 @@ from PIL import Image
 from pqmim.bitstream.errors import PqmimError, UnsupportedFile
 from pqmim.codec import Codec
 from pqmim.models.weights import find, load
+from pqmim.training.loop import Unfinished
 from pqmim.training.pipeline import train
 
 
@@ -46,7 +47,7 @@ def test_a_finished_run_is_not_trained_again(run, recipe, folder):
 
 
 def test_out_of_time_says_how_to_go_on(recipe, folder, tmp_path):
-    with pytest.raises(TimeoutError, match="run it again to resume"):
+    with pytest.raises(Unfinished, match="run it again to resume"):
         train(recipe, folder, tmp_path, minutes=0)
     assert (tmp_path / "transforms.pt").exists()
 

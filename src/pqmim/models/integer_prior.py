@@ -174,7 +174,9 @@ class IntegerPrior:
         self.device = torch.device(device)
         self.dimensions = tensors["dimensions"].tolist()
         self.size, self.codewords, _ = tensors["codebook"].shape
-        self.embed, self.mean, self.precision, self.free = (Exact(tensors, n) for n in ("embed", "mean", "precision", "free"))
+        self.embed, self.mean, self.precision, self.free = (
+            Exact(tensors, n) for n in ("embed", "mean", "precision", "free")
+        )
         self.blocks = [IntegerBlock(tensors, i) for i in range(sum(n.endswith(".qkv.weight") for n in tensors))]
         self.feature = tensors["feature"]  # (M, K, D)
         self.first = [sum(self.dimensions[:m]) for m in range(self.size + 1)]
@@ -183,7 +185,9 @@ class IntegerPrior:
         self.features = torch.cat([words.square(), -2 * words], -1).transpose(1, 2).contiguous()  # (M, 2 D, K)
         self.term = tensors["term"].float()
         self.static = tensors["static"].to(torch.int32)
-        self.beta = torch.tensor([round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device)
+        self.beta = torch.tensor(
+            [round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device
+        )
 
     def blank(self, batch: int, height: int, width: int) -> Tensor:
         """Input of ``tokens`` with every code masked: int8 (B, h, w, F)."""

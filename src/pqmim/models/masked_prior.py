@@ -125,10 +125,14 @@ class Block(nn.Module):
         height, width = h.shape[1:3]
         qkv = activation(self.qkv(h, rounding), rounding)
         inside = to_windows(torch.ones_like(h[..., :1]), self.shift)  # (W, 64, 1), 0 where padded
-        qkv = to_windows(qkv, self.shift).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, W, heads, 64, d')
+        qkv = (
+            to_windows(qkv, self.shift).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (3, W, heads, 64, d')
         bias = self.bias[self.pairs].permute(2, 0, 1)  # (heads, 64, 64)
         bias = bias + (inside.transpose(1, 2)[:, None] - 1) * 64.0  # (W, heads, 64, 64)
-        out = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=(bias * LN2).to(qkv.dtype), scale=LN2 * 2.0**-3)
+        out = F.scaled_dot_product_attention(
+            qkv[0], qkv[1], qkv[2], attn_mask=(bias * LN2).to(qkv.dtype), scale=LN2 * 2.0**-3
+        )
         return activation(from_windows(out.transpose(1, 2).flatten(2), height, width, self.shift), rounding)
 
 
@@ -200,10 +204,14 @@ class MaskedPrior(nn.Module):
         mean = straight_through(mean, MEAN) if self.rounding else mean
 
         width = max(dims)
-        slots = torch.tensor([m * width + d for m, count in enumerate(dims) for d in range(count)], device=tokens.device)
+        slots = torch.tensor(
+            [m * width + d for m, count in enumerate(dims) for d in range(count)], device=tokens.device
+        )
         padded = tokens.new_zeros((2, len(tokens), len(dims) * width), dtype=torch.float32)
         padded = padded.index_copy(2, slots, torch.stack([beta, beta * mean])).unflatten(2, (len(dims), width))
-        centre = (beta * mean.square()) @ F.one_hot(torch.repeat_interleave(torch.tensor(dims, device=tokens.device)), len(dims)).float()
+        centre = (beta * mean.square()) @ F.one_hot(
+            torch.repeat_interleave(torch.tensor(dims, device=tokens.device)), len(dims)
+        ).float()
         words = self.codebook[coded.start : coded.stop, :, :width]  # (m, K, D)
         squares = torch.einsum("nmd,mkd->nmk", padded[0], words.square())
         energy = (squares - 2 * torch.einsum("nmd,mkd->nmk", padded[1], words) + centre[..., None]).clamp(min=0)

@@ -8,7 +8,6 @@ Noise on both paths would carry information to the synthesis that rounding destr
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pqmim.models.transforms import blend

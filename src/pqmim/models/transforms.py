@@ -113,7 +113,9 @@ class Analysis(nn.Module):
         x = F.conv2d(x, self.stem[:, :, None, None])
         for block in self.fine:
             x = block(x, level)
-        x = F.conv2d(F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last), self.merge[:, :, None, None])
+        x = F.conv2d(
+            F.pixel_unshuffle(x, 2).contiguous(memory_format=torch.channels_last), self.merge[:, :, None, None]
+        )
         for block in self.coarse:
             x = block(x, level)
         return x  # (B, C, H/16, W/16)
@@ -143,7 +145,9 @@ class Synthesis(nn.Module):
         return F.pixel_shuffle(x, PATCH) + 127.5  # (B, 3, H, W)
 
 
-def in_strips(transform: nn.Module, x: Tensor, level: Tensor, inner: int, outer: int, positions: int = 1 << 14) -> Tensor:
+def in_strips(
+    transform: nn.Module, x: Tensor, level: Tensor, inner: int, outer: int, positions: int = 1 << 14
+) -> Tensor:
     """Apply a transform to strips of ``x`` (1, C, H, W) of about so many latent positions each, to bound memory.
 
     A latent row is ``inner`` rows of the input and ``outer`` of the result.  Strips overlap by more than the
@@ -179,7 +183,12 @@ def start_as_klt(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> T
     analysis.merge.copy_(axes)
     synthesis.split.copy_(axes.T)
     synthesis.head.copy_(basis.T)
-    for blocks, deviation in ((analysis.fine, fine_scale), (synthesis.fine, fine_scale), (analysis.coarse, scale), (synthesis.coarse, scale)):
+    for blocks, deviation in (
+        (analysis.fine, fine_scale),
+        (synthesis.fine, fine_scale),
+        (analysis.coarse, scale),
+        (synthesis.coarse, scale),
+    ):
         for block in blocks:
             block.scale.copy_(deviation)
     return scale.float()

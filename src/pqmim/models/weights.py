@@ -45,8 +45,15 @@ class Weights:
 
 
 def save(
-    path: Path, config: TransformConfig, analysis: Analysis, quantizer: ProductQuantizer, synthesis: Synthesis,
-    prior: Tensors, groups: list[Group], active: list[int], prices: list[float],
+    path: Path,
+    config: TransformConfig,
+    analysis: Analysis,
+    quantizer: ProductQuantizer,
+    synthesis: Synthesis,
+    prior: Tensors,
+    groups: list[Group],
+    active: list[int],
+    prices: list[float],
 ) -> int:
     """Write a release, matrices in half precision; returns its id."""
     tensors: Tensors = {f"prior.{name}": tensor for name, tensor in prior.items()}
@@ -55,8 +62,13 @@ def save(
             if key != "log2_probability":  # only training chooses codes by static frequencies
                 tensors[f"{name}.{key}"] = _halved(tensor)
     record = {
-        "format": 1, "transforms": asdict(config), "dimensions": quantizer.dimensions, "codewords": quantizer.codewords,
-        "groups": [asdict(group) for group in groups], "active": active, "prices": prices,
+        "format": 1,
+        "transforms": asdict(config),
+        "dimensions": quantizer.dimensions,
+        "codewords": quantizer.codewords,
+        "groups": [asdict(group) for group in groups],
+        "active": active,
+        "prices": prices,
     }
     data = save_tensors({k: t.contiguous() for k, t in tensors.items()}, metadata={"pqmim": json.dumps(record)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +106,9 @@ def installed() -> dict[int, Path]:
 def find(wanted: int) -> Path:
     """The packaged release of an id.  Raises ``UnsupportedFile`` if there is none."""
     if wanted not in installed():
-        raise UnsupportedFile(f"the file needs weights {wanted:03x}, which are not installed: upgrade pqmim, or name their file with --weights")
+        raise UnsupportedFile(
+            f"the file needs weights {wanted:03x}, which are not installed: upgrade pqmim, or name their file with --weights"
+        )
     return installed()[wanted]
 
 
@@ -122,6 +136,13 @@ def _build(id: int, tensors: Tensors, record: dict, device: str | torch.device) 
     for module, name in ((analysis, "analysis"), (synthesis, "synthesis"), (quantizer, "quantizer")):
         fill(module, name)
     return Weights(
-        id, config, analysis, quantizer, synthesis, IntegerPrior(part("prior"), device),
-        [Group(**group) for group in record["groups"]], record["active"], record["prices"],
+        id,
+        config,
+        analysis,
+        quantizer,
+        synthesis,
+        IntegerPrior(part("prior"), device),
+        [Group(**group) for group in record["groups"]],
+        record["active"],
+        record["prices"],
     )

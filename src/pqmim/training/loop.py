@@ -13,9 +13,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from pqmim.bitstream.errors import PqmimError
 from pqmim.training.recipe import Schedule
 
 MATRIX = 32  # parameters with two dimensions of at least this many entries are matrices, and Muon's
+
+
+class Unfinished(PqmimError):
+    """Raised when the time given is over before the training is; what was reached is saved."""
 
 
 def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
@@ -55,7 +60,7 @@ def run_stage(
     ``batch(step)`` makes the data of a step (called one step ahead, in a thread), ``loss(model, data,
     step)`` returns the loss and figures to log, ``evaluate(model)`` figures on held-back photos.  A run
     stopped at any point resumes from ``folder/NAME.pt`` to the weights that it would have reached
-    uninterrupted: data and noise depend on the step alone.  Raises ``TimeoutError`` when ``minutes`` are
+    uninterrupted: data and noise depend on the step alone.  Raises ``Unfinished`` when ``minutes`` are
     over before the steps are.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,13 +78,20 @@ def run_stage(
         first = state["step"]
 
     def save(step: int) -> None:
-        state = {"step": step, "model": model.state_dict(), "average": average.state_dict(), "optimizers": [s.state_dict() for s in solvers]}
+        state = {
+            "step": step,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizers": [s.state_dict() for s in solvers],
+        }
         torch.save(state, checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").rename(checkpoint)
 
     def record(step: int, figures: dict[str, float]) -> None:
         with log.open("a") as file:
-            file.write(json.dumps({"stage": name, "step": step, **{k: round(float(v), 6) for k, v in figures.items()}}) + "\n")
+            file.write(
+                json.dumps({"stage": name, "step": step, **{k: round(float(v), 6) for k, v in figures.items()}}) + "\n"
+            )
         if writer is not None:
             for key, value in figures.items():
                 writer.add_scalar(f"{name}/{key}", value, step)
@@ -88,7 +100,10 @@ def run_stage(
     started = saved_at = time.monotonic()
     running: dict[str, float] = {}
     parameters = [p for p in model.parameters() if p.requires_grad]
-    with ThreadPoolExecutor(1) as pool, tqdm(total=schedule.steps, initial=first, desc=name, unit="step", mininterval=5) as bar:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        tqdm(total=schedule.steps, initial=first, desc=name, unit="step", mininterval=5) as bar,
+    ):
         upcoming = pool.submit(batch, first)
         for step in range(first, schedule.steps):
             data, upcoming = upcoming.result(), pool.submit(batch, step + 1)
@@ -120,7 +135,7 @@ def run_stage(
                 save(done)
                 saved_at = time.monotonic()
             if out_of_time and done < schedule.steps:
-                raise TimeoutError(f"{name} stopped after {minutes:g} minutes at step {done} of {schedule.steps}; run it again to resume.")
+                raise Unfinished(f"{name} stopped in time at step {done} of {schedule.steps}: run it again to resume")
         upcoming.cancel()
     return average.module
 

@@ -1,5 +1,6 @@
 """From photos to released weights: the stages in order, each resumed where it stopped."""
 
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -21,11 +22,13 @@ from pqmim.training.data import Photos
 STAGES = ("transforms", "quantizer", "prior")
 
 
-def train(recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: float = float("inf"), stage: str | None = None) -> None:
+def train(
+    recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: float = float("inf"), stage: str | None = None
+) -> None:
     """Train the stages of ``recipe`` up to ``stage`` (all by default) on photos in ``data``; write ``out/NAME.safetensors``.
 
     ``data`` is a tar shard, or a folder of shards or photos.  Everything a run needs to resume is in ``out``.
-    Raises ``RecipeError``, ``InvalidImage``, and ``TimeoutError`` when ``minutes`` are over first.
+    Raises ``RecipeError``, ``InvalidImage``, and ``Unfinished`` when ``minutes`` are over first.
     """
     plan = recipes.load(recipe)
     last = STAGES.index(stage) if stage else len(STAGES) - 1
@@ -41,6 +44,7 @@ def train(recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: flo
         return
     model = _fitted(plan, proxy, photos, out, target)
     model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left())
+    (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
     if last == 1:
         return
     groups = prior_stage.nested_groups(model.entropies()[len(plan.lambdas) // 2])
@@ -52,17 +56,28 @@ def train(recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: flo
 
 def keep_original(path: Path, prior: MaskedPrior) -> None:
     """Write the prior's float original, its parameters in half precision: to compare with, and to train on from."""
-    tensors = {key: (tensor if key == "codebook" else tensor.half()).contiguous() for key, tensor in prior.state_dict().items()}
+    tensors = {
+        key: (tensor if key == "codebook" else tensor.half()).contiguous() for key, tensor in prior.state_dict().items()
+    }
     tensors |= {f"config.{key}": torch.tensor(value) for key, value in asdict(prior.config).items()}
     save_file(tensors, path)
 
 
-def _fitted(plan: recipes.Recipe, proxy: transform_stage.ProxyCodec, photos: Photos, out: Path, device: torch.device) -> quantizer_stage.QuantizedCodec:
+def _fitted(
+    plan: recipes.Recipe, proxy: transform_stage.ProxyCodec, photos: Photos, out: Path, device: torch.device
+) -> quantizer_stage.QuantizedCodec:
     """The fitted quantizer, from ``out/quantizer.start.pt`` if it was fitted before."""
     start = out / "quantizer.start.pt"
     if not start.exists():
         model = quantizer_stage.fit(proxy, photos, plan, device, **plan.quantizer)
-        torch.save({"dimensions": model.quantizer.dimensions, "codewords": model.quantizer.codewords, "state": model.state_dict()}, start)
+        torch.save(
+            {
+                "dimensions": model.quantizer.dimensions,
+                "codewords": model.quantizer.codewords,
+                "state": model.state_dict(),
+            },
+            start,
+        )
     saved = torch.load(start, map_location=device, weights_only=True)
     return rebuild(plan, saved, device)
 
@@ -71,7 +86,9 @@ def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantize
     """A quantized codec from its saved state, only its synthesis and steps trainable."""
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
-    model = quantizer_stage.QuantizedCodec(Analysis(config), quantizer, Synthesis(config), torch.tensor([plan.finest, *plan.lambdas]))
+    model = quantizer_stage.QuantizedCodec(
+        Analysis(config), quantizer, Synthesis(config), torch.tensor([plan.finest, *plan.lambdas])
+    )
     model.load_state_dict(saved["state"])
     model.to(device, memory_format=torch.channels_last)
     model.analysis.requires_grad_(False)
@@ -80,7 +97,9 @@ def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantize
     return model
 
 
-def release(path: Path, config: TransformConfig, model: quantizer_stage.QuantizedCodec, prior: dict[str, Tensor], groups: list) -> int:
+def release(
+    path: Path, config: TransformConfig, model: quantizer_stage.QuantizedCodec, prior: dict[str, Tensor], groups: list
+) -> int:
     """Write released weights; returns their id."""
     rates = integer_prior.rate_of(torch.arange(integer_prior.QUALITIES), config.levels + 1)
     active = prior_stage.active_at(model.active(), rates).tolist()

@@ -34,7 +34,9 @@ class Codes:
     side: int
 
 
-def nested_groups(entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.23, 0.23), stages: tuple[int, ...] = (4, 2, 2, 2, 2)) -> list[Group]:
+def nested_groups(
+    entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.23, 0.23), stages: tuple[int, ...] = (4, 2, 2, 2, 2)
+) -> list[Group]:
     """Split sub-quantizers into groups by their shares of the rate; ``entropies`` (M,) at a middle level."""
     reached = (entropies.cumsum(0) / entropies.sum()).tolist()
     cuts, total = [0], 0.0
@@ -52,7 +54,9 @@ def active_at(active: Tensor, rate: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode_crops(model: QuantizedCodec, photos: Photos, count: int, size: int, seed: tuple[int, ...], device: torch.device) -> Codes:
+def encode_crops(
+    model: QuantizedCodec, photos: Photos, count: int, size: int, seed: tuple[int, ...], device: torch.device
+) -> Codes:
     """Codes of ``count`` random crops, each at a random rate, chosen with the static frequencies."""
     model.eval()
     rng = np.random.default_rng(seed)
@@ -75,12 +79,16 @@ def static_bits(model: QuantizedCodec, rate: Tensor) -> Tensor:
     return torch.lerp(total[low], total[low + 1], rate - low)
 
 
-def bits_of_pass(prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, step: Pass, positions: Tensor) -> Tensor:
+def bits_of_pass(
+    prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, step: Pass, positions: Tensor
+) -> Tensor:
     """Ideal bits (B,) that ``step`` spends on crops with hidden states ``tokens`` (B, h*w, d) and ``codes`` (B, h*w, M)."""
     chosen = tokens[:, positions].flatten(0, 1)  # (B * n, d)
     logits = prior.logits(chosen, step.sub_quantizers) * LN2  # (B * n, m, K)
     wanted = codes[:, positions, step.sub_quantizers.start : step.sub_quantizers.stop].long()  # (B, n, m)
-    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
+    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(
+        wanted.shape
+    )
     sent = torch.arange(step.sub_quantizers.start, step.sub_quantizers.stop, device=codes.device) < active[:, None]
     return (nats * sent[:, None]).sum((1, 2)) / LN2
 
@@ -98,12 +106,22 @@ def ideal_bits(prior: MaskedPrior, codes: Tensor, rate: Tensor, active: int, gro
     return total
 
 
-def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], photos: Photos, folder: Path, device: torch.device, minutes: float) -> MaskedPrior:
+def train_prior(
+    recipe: Recipe,
+    model: QuantizedCodec,
+    groups: list[Group],
+    photos: Photos,
+    folder: Path,
+    device: torch.device,
+    minutes: float,
+) -> MaskedPrior:
     """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming."""
     schedule = recipe.stages["prior"]
     torch.manual_seed(recipe.seed + 3)
     quantizer = model.quantizer
-    prior = MaskedPrior(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.prices)).to(device)
+    prior = MaskedPrior(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.prices)).to(
+        device
+    )
     prior.start(quantizer.log2_probability)
     cache = folder / "codes.pt"
     if cache.exists():
@@ -113,7 +131,9 @@ def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], phot
         torch.save(data.__dict__, cache)
     size, side = data.codes.shape[-1], data.side
     steps = passes(groups, size)
-    known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(device)  # (P, h*w, M)
+    known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(
+        device
+    )  # (P, h*w, M)
     positions = [torch.from_numpy(s.positions(side, side)).to(device) for s in steps]
     eligible = [(data.active > s.sub_quantizers.start).nonzero()[:, 0] for s in steps]
     worth = 1 / (static_bits(model, data.rate) * side * side)
@@ -122,7 +142,10 @@ def train_prior(recipe: Recipe, model: QuantizedCodec, groups: list[Group], phot
     def batch(step: int) -> list[tuple[int, Tensor]]:
         rng = np.random.default_rng((recipe.seed, 4, step))
         chosen = rng.choice(len(steps), parts, replace=False)
-        return [(int(p), eligible[p][torch.from_numpy(rng.integers(len(eligible[p]), size=schedule.batch // parts))]) for p in chosen]
+        return [
+            (int(p), eligible[p][torch.from_numpy(rng.integers(len(eligible[p]), size=schedule.batch // parts))])
+            for p in chosen
+        ]
 
     def loss(prior: MaskedPrior, drawn: list[tuple[int, Tensor]], step: int) -> tuple[Tensor, dict[str, float]]:
         prior.rounding = step >= schedule.rounding_from * schedule.steps

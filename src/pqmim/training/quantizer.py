@@ -67,6 +67,42 @@ class QuantizedCodec(nn.Module):
             row = self.usage[index.long()].mul_(decay).add_(count)
             quantizer.log2_probability[index.long()] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
 
+    @torch.no_grad()
+    def revive(self, z: Tensor, rate: Tensor, codes: Tensor, dead: float = 0.5) -> int:
+        """Move codewords used fewer than ``dead`` times to the vectors of this batch that are quantized worst.
+
+        Their statistics start anew with one vector's worth, so that the entropy constraint gives them a chance.
+        Codeword 0 stays.  Returns how many moved.
+        """
+        quantizer = self.quantizer
+        level = level_of_rate(rate)
+        vectors, weights = quantizer.split(z, level), quantizer.weights(level)[:, None]
+        error = (vectors - quantizer.lookup(codes)).square() * weights / self.typical[rate.long()][:, None, None, None]
+        worst = error.sum(-1).flatten(0, 1).argsort(0, descending=True)  # (N, M)
+        rows = rate.long()[:, None].expand(codes.shape[:2]).flatten()  # (N,)
+        moved = 0
+        for index in range(len(quantizer.dimensions)):
+            unused = (self.usage[:, index].sum(0) < dead).nonzero()[:, 0]
+            unused = unused[unused > 0][: len(worst)]
+            chosen = worst[: len(unused), index]
+            quantizer.codebook[index, unused] = vectors.flatten(0, 1)[chosen, index]
+            self.weight[index, unused] = 1e-6
+            self.usage[:, index, unused] = 0.0
+            self.usage[rows[chosen], index, unused] = 1.0
+            moved += len(unused)
+        p = (self.usage + 0.02) / (self.usage + 0.02).sum(-1, keepdim=True)
+        quantizer.log2_probability.copy_(p.log2())
+        return moved
+
+    def usage_report(self) -> list[dict[str, float | list[float]]]:
+        """For each sub-quantizer: its dimensions, the share of its codewords in use, its entropy in bits at each rate."""
+        used = (self.usage.sum(0) > 0.5).float().mean(-1).tolist()
+        entropies = self.entropies().T.tolist()
+        return [
+            {"dimensions": d, "used": round(u, 3), "entropy": [round(bits, 3) for bits in row]}
+            for d, u, row in zip(self.quantizer.dimensions, used, entropies)
+        ]
+
     def entropies(self) -> Tensor:
         """Static entropy, in bits, of each sub-quantizer at each rate: (L + 1, M)."""
         p = self.quantizer.log2_probability
@@ -89,7 +125,18 @@ class QuantizedCodec(nn.Module):
 
 
 @torch.no_grad()
-def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, device: torch.device, *, bits: float = 3.0, codewords: int = 256, most: int = 16, crops: int = 96, rounds: int = 4) -> QuantizedCodec:
+def fit(
+    proxy: ProxyCodec,
+    photos: Photos,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    bits: float = 3.0,
+    codewords: int = 256,
+    most: int = 16,
+    crops: int = 96,
+    rounds: int = 4,
+) -> QuantizedCodec:
     """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at."""
     proxy.eval()
     levels = len(proxy.lambdas)
@@ -156,7 +203,9 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
     return chosen
 
 
-def train_quantizer(recipe: Recipe, model: QuantizedCodec, photos: Photos, folder: Path, device: torch.device, minutes: float) -> QuantizedCodec:
+def train_quantizer(
+    recipe: Recipe, model: QuantizedCodec, photos: Photos, folder: Path, device: torch.device, minutes: float
+) -> QuantizedCodec:
     """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming."""
     schedule = recipe.stages["quantizer"]
     rates = torch.arange(schedule.batch, device=device)
@@ -167,6 +216,8 @@ def train_quantizer(recipe: Recipe, model: QuantizedCodec, photos: Photos, folde
         error, z, codes = model(to_images(crops, device), index.float())
         value = balanced(error, torch.zeros_like(error), model.prices, index, model.typical)
         model.observe(z, index.float(), codes, decay=0.998)
+        if schedule.revive_every and (step + 1) % schedule.revive_every == 0:
+            model.revive(z, index.float(), codes)
         return value, {"loss": value.item()}
 
     def evaluate(model: QuantizedCodec) -> dict[str, float]:
@@ -179,6 +230,19 @@ def train_quantizer(recipe: Recipe, model: QuantizedCodec, photos: Photos, folde
                 bits = -model.quantizer.log2_probability[index].gather(1, codes[0].T).sum().item()
                 rows.append((10 * np.log10(255**2 / error.item()), 3 * bits / image.numel()))
             figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
-        return figures | {"sub_quantizers": len(model.quantizer.dimensions), "used": (model.usage.sum(0) > 0.5).float().mean().item()}
+        return figures | {
+            "sub_quantizers": len(model.quantizer.dimensions),
+            "used": (model.usage.sum(0) > 0.5).float().mean().item(),
+        }
 
-    return run_stage("quantizer", model, schedule, folder, lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step)), loss, evaluate, seed=recipe.seed, minutes=minutes)
+    return run_stage(
+        "quantizer",
+        model,
+        schedule,
+        folder,
+        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step)),
+        loss,
+        evaluate,
+        seed=recipe.seed,
+        minutes=minutes,
+    )

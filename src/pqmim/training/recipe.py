@@ -35,9 +35,12 @@ class Schedule(Strict):
     log_every: int = 50
     evaluate_every: int = 500
     save_seconds: float = 180
+    revive_every: int = Field(0, ge=0, description="quantizer: steps between revivals of unused codewords; 0 is never")
     samples: int = Field(16_000, ge=1, description="prior: crops whose codes are kept in memory")
     parts: int = Field(6, ge=1, description="prior: passes of the schedule that share a batch")
-    rounding_from: float = Field(0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated")
+    rounding_from: float = Field(
+        0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
+    )
 
 
 class Recipe(Strict):
@@ -45,8 +48,12 @@ class Recipe(Strict):
 
     name: str
     seed: int = 0
-    lambdas: list[float] = Field(min_length=2, description="MSE (0..255 scale) worth one bit a sample, from the highest rate to the lowest")
-    finest: float = Field(gt=0, description="the price of a bit at quality 100, where gains are those of the first lambda")
+    lambdas: list[float] = Field(
+        min_length=2, description="MSE (0..255 scale) worth one bit a sample, from the highest rate to the lowest"
+    )
+    finest: float = Field(
+        gt=0, description="the price of a bit at quality 100, where gains are those of the first lambda"
+    )
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
     quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")

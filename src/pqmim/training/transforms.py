@@ -81,11 +81,23 @@ def train_transforms(recipe: Recipe, photos: Photos, folder: Path, device: torch
                 y, symbols = model.proxy.quantize(model.analysis(image, level), level)
                 restored = model.synthesis(model.proxy.dequantize(symbols, level), level).round().clamp(0, 255)
                 mse = (restored - image).square().mean().item()
-                rows.append((10 * np.log10(255**2 / mse), 3 * model.proxy.bits(symbols, level).sum().item() / image.numel()))
+                rows.append(
+                    (10 * np.log10(255**2 / mse), 3 * model.proxy.bits(symbols, level).sum().item() / image.numel())
+                )
             figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
         return figures
 
-    return run_stage("transforms", model, schedule, folder, lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, step)), loss, evaluate, seed=recipe.seed, minutes=minutes)
+    return run_stage(
+        "transforms",
+        model,
+        schedule,
+        folder,
+        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, step)),
+        loss,
+        evaluate,
+        seed=recipe.seed,
+        minutes=minutes,
+    )
 
 
 def center(photo: np.ndarray, largest: int = 384) -> np.ndarray:
