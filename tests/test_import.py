@@ -69,4 +69,4 @@ def test_info_and_errors_need_no_codec():
 
 def test_an_unknown_name():
     with pytest.raises(AttributeError, match="decode_all"):
-        pqmim.decode_all
+        _ = pqmim.decode_all

@@ -4,6 +4,7 @@ import io
 import sys
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pqmim.image.picture import read_picture
 class FakeCodec:
     """Keeps a picture's size, mean colour and quality in a real container; its payload is its codes."""
 
-    opened: list[dict] = []
+    opened: ClassVar[list[dict]] = []
 
     def __init__(self, weights=None, *, device="cpu", threads=None):
         self.opened.append({"weights": weights, "device": device, "threads": threads})

@@ -6,6 +6,7 @@ import types
 import pytest
 
 from pqmim.bitstream.errors import UnsupportedFile
+from pqmim.training.loop import Unfinished
 
 
 def test_without_a_verb_it_shows_its_help(run):
@@ -79,7 +80,8 @@ def test_a_reader_that_left_early(run, photo):
     os.close(read_end)
     command = [sys.executable, "-m", "pqmim", "info", "photo.pqm"]
     path = os.pathsep.join(sys.path)
-    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path})
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, env=environment, check=False)
     os.close(write_end)
     assert (done.returncode, done.stderr) == (1, b"")
 
@@ -96,7 +98,7 @@ def test_train_passes_its_options_on(run, monkeypatch):
 
 def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):
     def train(*args):
-        raise TimeoutError("stopped; run it again to resume.")
+        raise Unfinished("stopped; run it again to resume.")
 
     pipeline = types.ModuleType("pqmim.training.pipeline")
     pipeline.train = train
@@ -107,7 +109,7 @@ def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):
 
 def test_missing_extras_say_how_to_get_them(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydantic", None)
-    for name in ("pqmim.training.pipeline", "pqmim.training.recipe"):
+    for name in ("pqmim.training.loop", "pqmim.training.pipeline", "pqmim.training.recipe"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     status, out, err = run("train", "r.yaml", "--data", "in", "--out", "out")
     assert (status, out) == (1, b"")

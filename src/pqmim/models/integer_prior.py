@@ -104,8 +104,11 @@ def _levels(table: Tensor) -> Tensor:
 
 
 def rate_of(quality: Tensor, rates: int) -> Tensor:
-    """Fractional rate index of a quality: 100 is 0, the highest rate, and quality 0 the last."""
-    return (100 - quality.float()) * (rates - 1) / 100
+    """Fractional rate index of a quality: 100 is 0, the highest rate, and quality 0 the last.
+
+    The power gives most of the dial to the rates at which most photos are kept.
+    """
+    return (1 - quality.float() / 100) ** 1.5 * (rates - 1)
 
 
 def _linear(name: str, layer: Linear, bits: int, pad: bool = False) -> Tensors:

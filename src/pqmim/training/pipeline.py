@@ -47,7 +47,7 @@ def train(
     (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
     if last == 1:
         return
-    groups = prior_stage.nested_groups(model.entropies()[len(plan.lambdas) // 2])
+    groups = prior_stage.nested_groups(model.entropies()[1:4])
     prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -37,13 +38,14 @@ class Codes:
 def nested_groups(
     entropies: Tensor, shares: tuple[float, ...] = (0.12, 0.2, 0.23, 0.23), stages: tuple[int, ...] = (4, 2, 2, 2, 2)
 ) -> list[Group]:
-    """Split sub-quantizers into groups by their shares of the rate; ``entropies`` (M,) at a middle level."""
-    reached = (entropies.cumsum(0) / entropies.sum()).tolist()
+    """Split sub-quantizers into groups by their shares of the rate, the mean over rates of ``entropies`` (R, M)."""
+    share = (entropies / entropies.sum(1, keepdim=True)).mean(0)  # (M,)
+    reached = (share.cumsum(0) / share.sum()).tolist()
     cuts, total = [0], 0.0
-    for share in shares:
-        total += share
+    for part in shares:
+        total += part
         cuts.append(next(m for m, r in enumerate(reached) if r >= total) + 1)
-    cuts.append(len(entropies))
+    cuts.append(len(share))
     return [Group(a, b, n) for a, b, n in zip(cuts, cuts[1:], stages) if b > a]
 
 
@@ -83,13 +85,12 @@ def bits_of_pass(
     prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, step: Pass, positions: Tensor
 ) -> Tensor:
     """Ideal bits (B,) that ``step`` spends on crops with hidden states ``tokens`` (B, h*w, d) and ``codes`` (B, h*w, M)."""
+    coded = range(step.sub_quantizers.start, min(step.sub_quantizers.stop, int(active.max())))
     chosen = tokens[:, positions].flatten(0, 1)  # (B * n, d)
-    logits = prior.logits(chosen, step.sub_quantizers) * LN2  # (B * n, m, K)
-    wanted = codes[:, positions, step.sub_quantizers.start : step.sub_quantizers.stop].long()  # (B, n, m)
-    nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(
-        wanted.shape
-    )
-    sent = torch.arange(step.sub_quantizers.start, step.sub_quantizers.stop, device=codes.device) < active[:, None]
+    logits = prior.logits(chosen, coded) * LN2  # (B * n, m, K)
+    wanted = codes[:, positions, coded.start : coded.stop].long()  # (B, n, m)
+    nats = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
+    sent = torch.arange(coded.start, coded.stop, device=codes.device) < active[:, None]
     return (nats * sent[:, None]).sum((1, 2)) / LN2
 
 

@@ -108,7 +108,7 @@ class QuantizedCodec(nn.Module):
         p = self.quantizer.log2_probability
         return -(p.exp2() * p).sum(-1)
 
-    def active(self, dropped: float = 0.004) -> Tensor:
+    def active(self, dropped: float = 0.01) -> Tensor:
         """Shortest prefix (L + 1,) of sub-quantizers that holds all but a share ``dropped`` of the static rate."""
         entropies = self.entropies()
         kept = entropies.cumsum(-1) / entropies.sum(-1, keepdim=True)

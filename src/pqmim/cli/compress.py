@@ -1,0 +1,76 @@
+"""`pqmim compress`: pictures to .pqm files."""
+
+import argparse
+import os
+from typing import Any
+
+from pqmim.cli.jobs import STREAM, Batch, Job, plan, read
+from pqmim.cli.messages import note
+from pqmim.cli.options import add_codec_options, add_output_options, add_verb, open_codec
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
+"""Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
+
+DETAILS = """\
+Without the name of an output, photo.jpg becomes photo.pqm beside it. Two names, the second one
+ending in .pqm or being -, are input and output. A folder stands for the pictures in it. `-` is
+standard input or output.
+
+examples:
+  pqmim compress photo.jpg                     photo.pqm, at quality 50
+  pqmim compress photo.jpg small.pqm -q 20     smaller, and plainer
+  pqmim compress a.jpg b.png holiday/ -o out   several pictures, and those of a folder
+  curl ... | pqmim compress - - > photo.pqm    in a pipe
+"""
+
+
+def add_to(verbs: Any) -> None:
+    parser = add_verb(
+        verbs,
+        "compress",
+        summary="make .pqm files of pictures",
+        usage="pqmim compress [options] PHOTO [PHOTO.pqm]\n       pqmim compress [options] PHOTO|FOLDER ... [-o DIR]",
+        details=DETAILS,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PHOTO", help="a picture in any format that Pillow opens")
+    parser.add_argument(
+        "-q", "--quality", type=_quality, default=50, metavar="0..100", help="0: smallest, 100: best (default: 50)"
+    )
+    add_output_options(parser)
+    add_codec_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    batch = Batch(_jobs(args), force=args.force)
+    if not batch.jobs:
+        return 1
+    codec = open_codec(args)
+
+    def work(job: Job) -> str | None:
+        data = codec.compress(read(job.source) if job.source == STREAM else job.source, args.quality)
+        batch.write(job, data)
+        note(job.source, codec.notes)
+        return None if job.target == STREAM else _line(job.target, data)
+
+    return batch.run(work)
+
+
+def _jobs(args: argparse.Namespace) -> list[Job]:
+    if args.output is None and len(args.paths) == 2:
+        source, target = args.paths
+        if target == STREAM or os.path.splitext(target)[1].lower() == ".pqm":
+            return [Job(source, target)]
+    return plan(args.paths, args.output, PICTURES, ".pqm")
+
+
+def _line(target: str, data: bytes) -> str:
+    from pqmim.bitstream.describe import describe
+
+    return f"{target}: {len(data):,} bytes, {describe(data)['bpp']:.3f} bpp"
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or int(text) > 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 100")
+    return int(text)

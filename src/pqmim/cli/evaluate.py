@@ -1,0 +1,93 @@
+"""`pqmim evaluate`: codecs side by side over a folder of photos."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from pqmim.cli.jobs import check_target
+from pqmim.cli.messages import say
+from pqmim.cli.options import add_codec_options, add_verb, check_device, extra_packages
+
+DETAILS = """\
+Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif, and jxl where its
+Pillow plug-in is installed. Rates are sizes of coded files, header included. Prints the means and
+the BD-rates; --json keeps these and the measures of each photo.
+
+examples:
+  pqmim evaluate photos/ --codec pqmim --codec jpeg
+  pqmim evaluate kodak/ --codec pqmim --codec avif --json kodak.json --plot kodak.svg
+"""
+
+
+def add_to(verbs: Any) -> None:
+    parser = add_verb(
+        verbs,
+        "evaluate",
+        summary="compare codecs on a folder of photos",
+        usage="pqmim evaluate DIR --codec NAME [--codec NAME ...] [options]",
+        details=DETAILS,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of photos")
+    parser.add_argument("--codec", action="append", required=True, metavar="NAME", help="a codec to run; repeatable")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument("--plot", type=_plot, metavar="FILE", help="draw them: PSNR over rate, as .svg or .png")
+    parser.add_argument("--published", type=Path, metavar="FILE", help="JSON of published curves to draw beside them")
+    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
+    add_codec_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    for target in (args.json, args.plot):
+        if target is not None:
+            check_target(target, args.force)
+    check_device(args.device)
+    with extra_packages("eval"):
+        from pqmim.evaluation.plots import rd_plot
+        from pqmim.evaluation.published import read_published
+        from pqmim.evaluation.results import write_results
+        from pqmim.evaluation.run import evaluate
+
+        published = None if args.published is None else read_published(args.published)
+        results = evaluate(
+            args.folder,
+            args.codec,
+            weights=args.weights,
+            device=args.device,
+            threads=args.threads,
+            progress=sys.stderr.isatty(),
+        )
+        say(_table(results))
+        if args.json is not None:
+            write_results(results, args.json, args.force)
+        if args.plot is not None:
+            rd_plot([results], args.plot, published, force=args.force)
+    return 0
+
+
+def _table(results: dict[str, Any]) -> str:
+    """Means of each codec and setting, then BD-rates."""
+    lines = [f"{'codec':8}{'setting':>8}{'bytes':>10}{'bpp':>8}{'PSNR':>8}{'MS-SSIM':>9}{'s to':>8}{'s back':>8}"]
+    for name, codec in results["codecs"].items():
+        for row in codec["settings"]:
+            lines.append(
+                f"{name:8}{row['setting']:>8g}{row['bytes']:>10,.0f}{row['bpp']:>8.3f}"
+                f"{_number(row['psnr'], 2):>8}{_number(row['ms_ssim'], 4):>9}"
+                f"{row['encode_s']:>8.2f}{row['decode_s']:>8.2f}"
+            )
+    for reference, table in results["bd_rate"].items():
+        low, high = table["range_bpp"]
+        for name, percent in table["percent"].items():
+            lines.append(f"BD-rate of {name} over {reference}, {low} to {high} bpp: {_number(percent, 1)} %")
+    return "\n".join(lines)
+
+
+def _plot(text: str) -> Path:
+    if not text.lower().endswith((".svg", ".png")):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .svg or .png")
+    return Path(text)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

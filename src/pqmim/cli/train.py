@@ -1,0 +1,60 @@
+"""`pqmim train`: new weights from a recipe and photos."""
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+from pqmim.cli.messages import say
+from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages
+
+STAGES = ("transforms", "quantizer", "prior")
+
+DETAILS = """\
+Writes checkpoints and losses into the folder of --out. The same command again goes on from the
+last checkpoint. The recipes of the shipped weights are in the repository's folder recipes/.
+
+examples:
+  pqmim train recipes/tiny.yaml --data photos/ --out runs/tiny
+  pqmim train recipes/default.yaml --data shards/ --out runs/default --device cuda
+"""
+
+
+def add_to(verbs: Any) -> None:
+    parser = add_verb(
+        verbs,
+        "train",
+        summary="train new weights by a recipe",
+        usage="pqmim train RECIPE --data PATH --out DIR [options]",
+        details=DETAILS,
+    )
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file that says what to train, and how")
+    parser.add_argument("--data", type=Path, required=True, metavar="PATH", help="a folder of photos, or of tar shards")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of checkpoints and losses")
+    add_device_option(parser)
+    parser.add_argument("--minutes", type=_minutes, default=math.inf, metavar="N", help="stop then, to go on later")
+    parser.add_argument("--stage", choices=STAGES, help="the last stage to do (default: prior, then the weights)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    check_device(args.device)
+    with extra_packages("train"):
+        from pqmim.training.loop import Unfinished
+        from pqmim.training.pipeline import train
+
+        try:
+            train(args.recipe, args.data, args.out, args.device, args.minutes, args.stage)
+        except Unfinished as stop:  # as --minutes asked for
+            say(str(stop))
+    return 0
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes")
+    return minutes
