@@ -116,6 +116,33 @@ def test_more_bytes_give_more_codes_and_a_better_picture(codec, photo, file):
     assert fidelity[0] < fidelity[-1]
 
 
+@pytest.mark.parametrize("size", [9, 40, 100, 333, 1000])
+def test_exact_sizes(codec, photo, size):
+    data = codec.compress(photo, size=size)
+    assert len(data) == size
+    assert codec.decompress(data).size == (144, 96)
+
+
+def test_more_bytes_make_better_pictures(codec, photo):
+    fidelity = [
+        psnr(np.asarray(codec.decompress(codec.compress(photo, size=size))), photo) for size in (30, 100, 400, 1600)
+    ]
+    assert fidelity == sorted(fidelity)
+
+
+def test_sizes_beyond_the_best_quality_are_not_filled(codec, photo):
+    best = read(codec.compress(photo, 100))
+    data = codec.compress(photo, size=100_000)
+    assert read(data).header.quality == 100 and read(data).payload == best.payload
+    codec.decompress(data)
+    assert codec.notes == []
+
+
+def test_sizes_without_room_are_refused(codec, photo):
+    with pytest.raises(ValueError, match="no room"):
+        codec.compress(photo, size=8)
+
+
 def test_a_cut_file_has_no_verified_codes(codec, file):
     with pytest.raises(DamagedFile, match="cut"):
         codec.codes(file[:-3])

@@ -1,5 +1,6 @@
 """The hall: the only place where pixels, models, coding and bitstream meet."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
 from pqmim.coding.schedule import passes
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
-from pqmim.image.picture import read_picture, to_pil
+from pqmim.image.picture import Picture, read_picture, to_pil
 from pqmim.models.integer_prior import rate_of
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
 
+STEP = 0.05  # about what one step of quality adds to the logarithm of the size
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Choose = Callable[[int, np.ndarray, Tensor], Tensor]
 
@@ -56,21 +58,49 @@ class Codec:
         self.notes: list[str] = []
         self._others: dict[int, Weights] = {}
 
-    def compress(self, image: str | Path | bytes | Image.Image | np.ndarray, quality: int = 50) -> bytes:
+    def compress(
+        self, image: str | Path | bytes | Image.Image | np.ndarray, quality: int = 50, *, size: int | None = None
+    ) -> bytes:
         """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
 
-        ``quality`` is 0 to 100.  Raises ``InvalidImage`` if there is no picture in what is given and
-        ``ValueError`` if the quality is out of range.
+        ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
+        100 does: a bare file, without check and alpha, whose last codes are left to the model.  Raises
+        ``InvalidImage`` if there is no picture in what is given, ``ValueError`` if the quality is out of range or
+        the size too small for a header.
         """
         if quality != int(quality) or not 0 <= quality <= 100:
             raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
         picture = read_picture(image)
         self.notes = list(picture.notes)
+        if size is not None:
+            return self._compress_to(picture, size)
         height, width = picture.rgb.shape[:2]
         header = Header(width, height, int(quality), self.weights.id)
         codes, payload = self._encode(picture.rgb, int(quality))
         chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
         return write(header, payload, chunks, codes.tobytes())
+
+    def _compress_to(self, picture: Picture, size: int) -> bytes:
+        """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
+        height, width = picture.rgb.shape[:2]
+        room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
+        if room < 1:
+            raise ValueError(f"a file of {size} bytes has no room for more than its header")
+        if picture.alpha is not None:
+            self.notes.append("the transparency was dropped: files of an exact size hold colours alone")
+        payloads: dict[int, bytes] = {}
+        fits, exceeds, quality, stride = -1, 101, 50, 1
+        while exceeds - fits > 1:
+            payloads[quality] = self._encode(picture.rgb, quality)[1]
+            steps = math.log(room / max(1, len(payloads[quality]))) / STEP
+            aim = quality + (max(round(steps), stride) if steps >= 0 else min(round(steps), -stride))
+            fits, exceeds = (quality, exceeds) if steps >= 0 else (fits, quality)
+            if fits in payloads and exceeds in payloads:
+                aim = (fits + exceeds) // 2
+            quality, stride = min(max(aim, fits + 1), exceeds - 1), 2 * stride
+        quality = min(exceeds, 100)
+        header = Header(width, height, quality, self.weights.id, framed=False)
+        return write(header, payloads[quality][:room], {}, b"")
 
     def decompress(self, data: bytes) -> Image.Image:
         """The picture in a ``.pqm`` file.
@@ -82,9 +112,12 @@ class Codec:
         header = container.header
         self.notes = []
         if not received.complete:
+            cause = "is cut" if header.framed else "was made to a size"
             self.notes.append(
-                f"the file is cut: {received.share:.1%} of its codes were received, the rest is the model's expectation"
+                f"the file {cause}: {received.share:.1%} of its codes are there, the model expects the rest"
             )
+        elif header.framed and not container.complete:
+            self.notes.append("the file is cut after its codes: they are all there, but nothing verifies them")
         rgb = self._synthesize(weights, header, received)
         alpha = container.chunks.get(Tag.ALPHA)
         return to_pil(rgb, None if alpha is None else decode_alpha(alpha, (header.height, header.width)))
@@ -115,7 +148,7 @@ class Codec:
 
     @torch.inference_mode()
     def _encode(self, rgb: np.ndarray, quality: int) -> tuple[np.ndarray, bytes]:
-        weights, level = self.weights, self._level(quality)
+        weights, level = self.weights, self._level(self.weights, quality)
         z = in_strips(weights.analysis, _padded(rgb).to(self.device), level, STRIDE, 1)
         y = weights.quantizer.scaled(z, level)[0].split(weights.quantizer.dimensions, 1)  # M of (h * w, d)
         worth = weights.quantizer.weights(level)[0]  # (M, D)
@@ -162,7 +195,7 @@ class Codec:
 
     @torch.inference_mode()
     def _synthesize(self, weights: Weights, header: Header, received: Received) -> np.ndarray:
-        level = self._level(header.quality)
+        level = self._level(weights, header.quality)
         codes = torch.from_numpy(received.codes).to(self.device)
         height = codes.shape[1]
         words = [book[:, :d] for book, d in zip(weights.quantizer.codebook, weights.quantizer.dimensions)]
@@ -215,8 +248,8 @@ class Codec:
                 break
         return codes.reshape(size, height, width), known.reshape(size, height, width)
 
-    def _level(self, quality: int) -> Tensor:
-        return level_of_rate(rate_of(torch.tensor([quality], device=self.device), self.weights.config.levels + 1))
+    def _level(self, weights: Weights, quality: int) -> Tensor:
+        return level_of_rate(rate_of(torch.tensor([quality], device=self.device), weights.config.levels + 1))
 
     def _weights_for(self, header: Header) -> Weights:
         if header.weights == self.weights.id:
