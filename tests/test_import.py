@@ -43,7 +43,7 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
         def __init__(self):
             Codec.opened += 1
 
-        def compress(self, image, quality):
+        def compress(self, image, quality, *, size=None):
             return f"{image} {quality}".encode()
 
         def decompress(self, data):

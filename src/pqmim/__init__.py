@@ -39,14 +39,17 @@ __all__ = [
 _shared: "Codec | None" = None
 
 
-def compress(image: "str | PathLike | bytes | Image.Image | np.ndarray", quality: int = 50) -> bytes:
+def compress(
+    image: "str | PathLike | bytes | Image.Image | np.ndarray", quality: int = 50, *, size: int | None = None
+) -> bytes:
     """The bytes of a .pqm file.
 
     `image`: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
     `quality`: 0 (smallest file) to 100 (best picture).
+    `size`: bytes that the file shall take, in place of a quality; see `Codec.compress`.
     Raises InvalidImage if the picture cannot be read or is too large.
     """
-    return _shared_codec().compress(image, quality)
+    return _shared_codec().compress(image, quality, size=size)
 
 
 def decompress(data: bytes) -> "Image.Image":

@@ -136,3 +136,17 @@ def test_usage_errors(run, photo, words):
         run("compress", "photo.png", *words.split())
     assert stop.value.code == 2
     assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.parametrize("text, size", [("200", 200), ("2kB", 2000), ("0.5KB", 500)])
+def test_exact_size(run, photo, text, size):
+    status, out, _ = run("compress", photo, "--size", text)
+    assert status == 0 and f"{size:,} bytes" in out.decode()
+    assert len(photo.with_suffix(".pqm").read_bytes()) == size
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "11", "many", "nan", "1e400"])
+def test_absurd_sizes_are_refused(run, photo, text):
+    with pytest.raises(SystemExit) as stop:
+        run("compress", photo, "--size", text)
+    assert stop.value.code == 2

@@ -11,6 +11,9 @@ from pqmim.cli.options import add_codec_options, add_output_options, add_verb, o
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
 """Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
 
+SMALLEST = 12
+"""Bytes of the longest header, and two more."""
+
 DETAILS = """\
 Without the name of an output, photo.jpg becomes photo.pqm beside it. Two names, the second one
 ending in .pqm or being -, are input and output. A folder stands for the pictures in it. `-` is
@@ -20,6 +23,7 @@ examples:
   pqmim compress photo.jpg                     photo.pqm, at quality 50
   pqmim compress photo.jpg small.pqm -q 20     smaller, and plainer
   pqmim compress a.jpg b.png holiday/ -o out   several pictures, and those of a folder
+  pqmim compress photo.jpg --size 500          exactly 500 bytes, less check and transparency
   curl ... | pqmim compress - - > photo.pqm    in a pipe
 """
 
@@ -33,9 +37,11 @@ def add_to(verbs: Any) -> None:
         details=DETAILS,
     )
     parser.add_argument("paths", nargs="+", metavar="PHOTO", help="a picture in any format that Pillow opens")
-    parser.add_argument(
+    dial = parser.add_mutually_exclusive_group()
+    dial.add_argument(
         "-q", "--quality", type=_quality, default=50, metavar="0..100", help="0: smallest, 100: best (default: 50)"
     )
+    dial.add_argument("--size", type=_size, metavar="BYTES", help="a file of exactly so many bytes: 200, 2kB")
     add_output_options(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run)
@@ -48,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     codec = open_codec(args)
 
     def work(job: Job) -> str | None:
-        data = codec.compress(read(job.source) if job.source == STREAM else job.source, args.quality)
+        data = codec.compress(read(job.source) if job.source == STREAM else job.source, args.quality, size=args.size)
         batch.write(job, data)
         note(job.source, codec.notes)
         return None if job.target == STREAM else _line(job.target, data)
@@ -68,6 +74,17 @@ def _line(target: str, data: bytes) -> str:
     from pqmim.bitstream.describe import describe
 
     return f"{target}: {len(data):,} bytes, {describe(data)['bpp']:.3f} bpp"
+
+
+def _size(text: str) -> int:
+    number, unit = (text[:-2], 1000) if text.lower().endswith("kb") else (text, 1)
+    try:
+        size = round(float(number) * unit)
+    except (ValueError, OverflowError):
+        size = 0
+    if size < SMALLEST:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of bytes, or kB, from {SMALLEST} on")
+    return size
 
 
 def _quality(text: str) -> int:
