@@ -115,13 +115,13 @@ def run_stage(
             value, figures = loss(model, data, step)
             value.backward()
             norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
-            if torch.isfinite(norm):
+            if norm <= schedule.skip_above:  # false for what is not finite, too
                 for solver in solvers:
                     solver.step()
                 average.update_parameters(model)
             for solver in solvers:
                 solver.zero_grad(set_to_none=True)
-            for key, figure in figures.items() if torch.isfinite(norm) else ():
+            for key, figure in figures.items() if norm <= schedule.skip_above else ():
                 running[key] = figure if key not in running else 0.98 * running[key] + 0.02 * figure
             bar.update()
             bar.set_postfix({k: f"{v:.4g}" for k, v in list(running.items())[:3]}, refresh=False)

@@ -31,6 +31,7 @@ class Schedule(Strict):
     warmup: int = 100
     cooldown: float = Field(0.4, ge=0, le=1, description="share of the steps over which the rates fall to zero")
     clip: float = 1.0
+    skip_above: float = Field(1e9, gt=0, description="gradient norm from which a step is skipped: Muon hears no clipping")
     ema: float = Field(0.998, gt=0, lt=1)
     log_every: int = 50
     evaluate_every: int = 500
