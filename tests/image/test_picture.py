@@ -11,8 +11,26 @@ from pqmim.bitstream.errors import InvalidImage
 from pqmim.image.picture import read_picture, to_pil
 
 MODES = [
-    "1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F",
-    "I;16", "I;16B", "I;16L", "I;16N",
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
+    "I",
+    "F",
+    "I;16",
+    "I;16B",
+    "I;16L",
+    "I;16N",
 ]
 
 
@@ -165,8 +183,14 @@ def test_orientation_is_applied_and_is_no_loss(orientation, format):
     options = {"lossless": True} if format == "WEBP" else {}
     picture = read_picture(file_of(Image.fromarray(rgb), format, exif=exif, **options))
     turned = {
-        1: rgb, 2: rgb[:, ::-1], 3: rgb[::-1, ::-1], 4: rgb[::-1], 5: rgb.swapaxes(0, 1),
-        6: np.rot90(rgb, -1), 7: rgb[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(rgb),
+        1: rgb,
+        2: rgb[:, ::-1],
+        3: rgb[::-1, ::-1],
+        4: rgb[::-1],
+        5: rgb.swapaxes(0, 1),
+        6: np.rot90(rgb, -1),
+        7: rgb[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(rgb),
     }
     assert np.array_equal(picture.rgb, turned[orientation])
     assert picture.notes == []

@@ -34,6 +34,12 @@ def test_photos_smaller_than_a_crop_are_enlarged(folder):
     assert Photos(folder, limit=5).crops(3, 256, (0,)).shape == (3, 256, 256, 3)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 6])
+def test_a_handful_of_photos_is_enough(folder, limit):
+    photos = Photos(folder, limit=limit)
+    assert photos.train and photos.held_back
+
+
 def test_patches(folder):
     assert patches(Photos(folder, limit=5).train, 10).shape == (10, 16, 16, 3)
 

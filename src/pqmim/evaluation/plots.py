@@ -118,9 +118,7 @@ def _label_ends(axes: "Axes", lines: list[_Line], seen: list[list[tuple[float, f
         }
         if i in heights:
             leader = {"arrowstyle": "-", "color": line.colour, "linewidth": 0.5, "shrinkA": 2, "shrinkB": 1}
-            axes.annotate(
-                line.label, points[-1], (1.03 * right, heights[i]), va="center", arrowprops=leader, **style
-            )
+            axes.annotate(line.label, points[-1], (1.03 * right, heights[i]), va="center", arrowprops=leader, **style)
         else:
             axes.annotate(line.label, points[-1], (0, 5), textcoords="offset points", ha="center", **style)
 

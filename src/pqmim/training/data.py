@@ -53,8 +53,12 @@ class Photos:
             if min(photo.shape[:2]) >= smallest:
                 mark = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
                 (self.held_back if mark < held_back else self.train).append(photo)
+        if not self.train and self.held_back:  # a handful, all marked
+            self.train = self.held_back[:]
         if not self.train:
             raise InvalidImage(f"{source} holds no photo of at least {smallest}x{smallest} pixels to train on.")
+        if not self.held_back:  # too few to spare one: figures on a photo that was trained on are better than none
+            self.held_back = self.train[-1:]
 
     def crops(self, count: int, size: int, seed: tuple[int, ...]) -> np.ndarray:
         """``count`` random crops, scaled by 0.5 to 1, flipped, brightened: uint8 (count, size, size, 3)."""

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pqmim.coding.schedule import Group
 from pqmim.models import integer_prior, weights
 from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import ProductQuantizer
@@ -50,7 +51,7 @@ def train(
     groups = prior_stage.nested_groups(model.entropies()[1:4])
     prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
-    release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups)
+    release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups, plan.price_scale)
     keep_original(out / f"{plan.name}-prior.safetensors", prior)
 
 
@@ -98,10 +99,15 @@ def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantize
 
 
 def release(
-    path: Path, config: TransformConfig, model: quantizer_stage.QuantizedCodec, prior: dict[str, Tensor], groups: list
+    path: Path,
+    config: TransformConfig,
+    model: quantizer_stage.QuantizedCodec,
+    prior: dict[str, Tensor],
+    groups: list[Group],
+    price_scale: float,
 ) -> int:
     """Write released weights; returns their id."""
     rates = integer_prior.rate_of(torch.arange(integer_prior.QUALITIES), config.levels + 1)
     active = prior_stage.active_at(model.active(), rates).tolist()
-    prices = [round(price, 3) for price in model.price(rates).tolist()]
+    prices = [round(price_scale * price, 3) for price in model.price(rates).tolist()]
     return weights.save(path, config, model.analysis, model.quantizer, model.synthesis, prior, groups, active, prices)

@@ -31,7 +31,9 @@ class Schedule(Strict):
     warmup: int = 100
     cooldown: float = Field(0.4, ge=0, le=1, description="share of the steps over which the rates fall to zero")
     clip: float = 1.0
-    skip_above: float = Field(1e9, gt=0, description="gradient norm from which a step is skipped: Muon hears no clipping")
+    skip_above: float = Field(
+        1e9, gt=0, description="gradient norm from which a step is skipped: Muon hears no clipping"
+    )
     ema: float = Field(0.998, gt=0, lt=1)
     log_every: int = 50
     evaluate_every: int = 500
@@ -55,6 +57,7 @@ class Recipe(Strict):
     finest: float = Field(
         gt=0, description="the price of a bit at quality 100, where gains are those of the first lambda"
     )
+    price_scale: float = Field(1.0, gt=0, description="the price of a bit in released files, of that in training")
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
     quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
