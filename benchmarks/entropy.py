@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path, default=Path("results/kodak/entropy.json"), metavar="FILE")
-    parser.add_argument("--quality", type=int, nargs="+", default=list(range(0, 101, 10)), metavar="Q")
+    parser.add_argument("--quality", type=int, nargs="+", default=[0, 20, 40, 60, 80, 100], metavar="Q")
     parser.add_argument("--float", type=Path, default=FLOAT, metavar="FILE", dest="original")
     args = parser.parse_args()
 
@@ -58,7 +58,7 @@ def measure(codec: Codec, original: MaskedPrior | None, photos: list[Path], qual
         codes = codec.codes(data)
         for m in range(active):
             histogram[m] += np.bincount(codes[m].ravel(), minlength=codewords)
-        bits = codec.ideal_bits(data).sum()
+        bits = codec.ideal_bits(codes, quality).sum()
         real += len(data)
         ideal += bits / 8
         fixed += active * codes[0].size

@@ -54,6 +54,13 @@ def test_codes_are_what_the_encoder_wrote(codec, photo, file):
     assert np.array_equal(codes, Codec().codes(file))
 
 
+def test_files_are_as_short_as_the_prior_allows(codec, file):
+    container = read(file)
+    bits = codec.ideal_bits(codec.codes(file), 60)
+    assert bits.shape == (96,) and (bits >= 0).all()
+    assert 0 <= 8 * len(container.payload) - bits.sum() < 9 + 1e-3 * bits.sum()
+
+
 def test_threads_do_not_matter(codec, file):
     before = torch.get_num_threads()
     try:

@@ -130,10 +130,8 @@ class Codec:
         return received.codes
 
     @torch.inference_mode()
-    def ideal_bits(self, data: bytes) -> np.ndarray:
-        """Information (M,) in bits that the integer prior finds in the codes of a complete file, by sub-quantizer."""
-        codes, header = self.codes(data), read(data).header
-        weights = self._weights_for(header)
+    def ideal_bits(self, codes: np.ndarray, quality: int) -> np.ndarray:
+        """Information (M,) in bits that the integer prior finds in codes (M, h, w) uint8, by sub-quantizer."""
         bits = np.zeros(len(codes))
 
         def given(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
@@ -141,7 +139,7 @@ class Codec:
             bits[m] += (PRECISION - table.diff().gather(1, found[:, None]).double().log2()).sum().item()
             return found
 
-        self._walk(weights, *codes.shape[1:], header.quality, given)
+        self._walk(self.weights, *codes.shape[1:], quality, given)
         return bits
 
     # -- picture to codes to bytes --------------------------------------------------------------
