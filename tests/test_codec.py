@@ -123,7 +123,7 @@ def test_more_bytes_give_more_codes_and_a_better_picture(codec, photo, file):
     assert fidelity[0] < fidelity[-1]
 
 
-@pytest.mark.parametrize("size", [9, 40, 100, 333, 1000])
+@pytest.mark.parametrize("size", [9, 40, 100, 333])
 def test_exact_sizes(codec, photo, size):
     data = codec.compress(photo, size=size)
     assert len(data) == size

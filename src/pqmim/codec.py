@@ -125,8 +125,8 @@ class Codec:
     def codes(self, data: bytes) -> np.ndarray:
         """The codes (M, h, w) uint8 of a complete file, verified.  Raises ``DamagedFile`` or ``UnsupportedFile``."""
         container, _, received = self._receive(data)
-        if not received.complete:
-            container.verify(b"")  # says how the file is incomplete
+        if not container.complete:
+            container.verify(b"")  # says what keeps the file from being verified
         return received.codes
 
     @torch.inference_mode()

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -88,7 +89,7 @@ def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> 
         tensors = load_tensors(data)
         record = json.loads(_metadata(data)["pqmim"])
         return _build(identify(data), tensors, record, device)
-    except (KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise PqmimError(f"{path}: not weights of pqmim, or damaged") from error
 
 
