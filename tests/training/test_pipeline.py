@@ -24,7 +24,7 @@ def test_every_stage_learns(run):
     assert logged(run, "transforms", "held_back/psnr_0")[-1] > 25
     assert logged(run, "quantizer", "held_back/psnr_0")[-1] > 25
     share = logged(run, "prior", "held_back/share_of_static")
-    assert 0 < share[-1] < 1.05  # the prior starts at static frequencies
+    assert 0 < share[-1] < share[0] < 1.5  # the prior starts at static frequencies, the mean over all rates
 
 
 def test_trained_weights_make_a_codec(run, folder):
