@@ -16,7 +16,7 @@ from pqmim.evaluation.contact_sheet import Cell, contact_sheet
 
 HERE = Path(__file__).parent
 QUALITIES = (5, 25, 50, 80)
-JPEG_BESIDE = 25  # the quality that a JPEG of the same size stands beside
+JPEG_BESIDE = 50  # the quality that a JPEG of the same size stands beside
 
 
 class Trial(NamedTuple):

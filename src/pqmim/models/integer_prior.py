@@ -288,7 +288,7 @@ class IntegerBlock:
 
     def attend(self, h: Tensor) -> Tensor:
         """What attention inside windows adds to the residual stream: int32 (B, h, w, d)."""
-        batch, height, width, depth = h.shape
+        _, height, width, depth = h.shape
         windows = to_windows(h, self.offset)  # (W, 64, d)
         inside = to_windows(torch.ones_like(h[..., :1]), self.offset)[:, None, None, :, 0]  # (W, 1, 1, 64)
         parts = CHUNK // WINDOW**2

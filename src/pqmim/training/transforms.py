@@ -41,7 +41,7 @@ class ProxyCodec(nn.Module):
 
 def to_images(crops: np.ndarray, device: torch.device) -> Tensor:
     """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in 0..255."""
-    return torch.from_numpy(np.ascontiguousarray(crops)).to(device).permute(0, 3, 1, 2).float()
+    return torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(device).permute(0, 3, 1, 2).float()
 
 
 def balanced(error: Tensor, rate: Tensor, lambdas: Tensor, index: Tensor, typical: Tensor) -> Tensor:
