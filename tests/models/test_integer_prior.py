@@ -90,13 +90,24 @@ def test_products_are_exact_at_their_bound(sign):
         product(torch.zeros(1, EXACT_TERMS + 1, dtype=torch.int8), torch.zeros(EXACT_TERMS + 1, 8, dtype=torch.int8))
 
 
-def test_squared_distances_are_exact_at_their_bound():
-    terms = 16 * (2**22 * 4080**2)  # every part of the sum, at its largest
-    assert 4 * terms < 2**53
+def test_sums_are_exact_at_the_sizes_and_extremes_of_the_bounds():
+    sizes = dict(dimensions=(1, 16), codewords=64, width=256, heads=4, hidden=512, blocks=2, rank=8, extreme=True)
+    tensors = random_tensors(5, **sizes)
+    codes, known = random_codes(5, tensors, 8, 9)
+    hidden, found = run(load(tensors), codes, known, 100)
+    assert np.abs(hidden).max() == 127 and np.abs(tensors["codebook"]).max() > 4000
+    wanted = tokens(tensors, codes, known, 100)
+    assert np.array_equal(hidden, wanted)
+    for table, expected in zip(found, tables(tensors, wanted.reshape(-1, 256), range(2))):
+        assert np.array_equal(table, expected)
 
 
-def test_attention_sums_are_exact_at_their_bounds():
-    assert 64 * 127 * 127 < 2**24 and 64 * 256 * 127 < 2**24 and 9 * 127 * 127 < 2**24
+@pytest.mark.parametrize("name", ["level", "embed.bias", "0.reduce.bias"])
+def test_weights_that_could_overflow_are_refused(name):
+    tensors = random_tensors(0)
+    tensors[name] = np.full_like(tensors[name], 1 << 30)
+    with pytest.raises(ValueError, match="32 bits"):
+        load(tensors)
 
 
 def test_exp2_is_close_and_falls():

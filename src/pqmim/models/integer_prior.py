@@ -12,7 +12,7 @@ linear layers             1,040 x 127 x 127 < 2^24                int32 (``_int_
 depthwise 3x3             9 x 127 x 127 < 2^18                    float32
 attention scores          64 x 127 x 127 < 2^20                   float32
 weights times values      64 x 256 x 127 < 2^21                   float32
-residual stream           (1 + 3 blocks) x 2^23, checked at load  int32
+sums, residual stream     < 2^31, checked at load                 int32
 squared distances         16 x (2^46 + 2^47 + 2^46) < 2^53        float64
 cumulative frequencies    256 x 2^15 x 2^16 < 2^40                float64
 ========================  ======================================  ============================
@@ -169,10 +169,26 @@ def narrow(x: Tensor) -> Tensor:
     return x.clamp_(-LIMIT, LIMIT).to(torch.int8)
 
 
+def _check_bounds(tensors: Tensors) -> None:
+    """Raise ``ValueError`` where a sum, or the residual stream that all branches add to, could leave int32."""
+    stream = int(tensors["level"].long().abs().max())
+    for name in (key.removesuffix(".weight") for key in tensors if key.endswith(".weight")):
+        reach = 127 * tensors[f"{name}.weight"].long().abs().sum(1)
+        if f"{name}.bias" in tensors:
+            reach += tensors[f"{name}.bias"].long().abs()
+        if int(reach.max()) >= 1 << 30:
+            raise ValueError(f"the sums of layer {name} could leave 32 bits")
+        if name == "embed" or name.endswith(("depthwise", "attended", "reduce")):
+            stream += int((reach >> tensors[f"{name}.shift"].long()).max()) + 1
+    if stream >= 1 << 30:
+        raise ValueError("the residual stream could leave 32 bits")
+
+
 class IntegerPrior:
     """Frequencies of masked codes, exactly.  ``tensors`` as ``export`` makes them."""
 
     def __init__(self, tensors: Tensors, device: str | torch.device = "cpu"):
+        _check_bounds(tensors)
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         self.device = torch.device(device)
         self.dimensions = tensors["dimensions"].tolist()
