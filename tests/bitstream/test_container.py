@@ -58,7 +58,7 @@ def test_check_tells_wrong_codes():
 def test_bare_file_is_header_and_payload():
     data = write(BARE, PAYLOAD, {}, CODES)
     assert data == BARE.pack() + PAYLOAD
-    assert read(data) == Container(BARE, PAYLOAD)
+    assert read(data) == Container(BARE, 4, PAYLOAD)
     with pytest.raises(DamagedFile, match="bare"):
         read(data).verify(CODES)
 

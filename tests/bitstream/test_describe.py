@@ -17,6 +17,7 @@ def test_whole_file():
         "width": 768,
         "height": 512,
         "quality": 50,
+        "scale": 0,
         "weights": "0a7",
         "bytes": len(WHOLE),
         "bpp": 8 * len(WHOLE) / (768 * 512),

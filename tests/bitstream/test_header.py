@@ -3,7 +3,7 @@
 import pytest
 
 from pqmim.bitstream.errors import DamagedFile, UnsupportedFile
-from pqmim.bitstream.header import FIELDS, Header
+from pqmim.bitstream.header import COMMON_SIZES, FIELDS, Header
 
 
 def bits(text: str) -> bytes:
@@ -42,18 +42,54 @@ def test_sides(side, code):
     assert packed == bits(start + "0" * (-len(start) % 8))
 
 
+def test_golden_short_header():
+    header = Header(width=768, height=512, quality=50, weights=0x2A7, framed=False)
+    assert header.pack() == bits("11010001 00 1010100111 0110010 1 0110") == bytes.fromhex("d12a7656")
+    assert Header.parse(header.pack() + b"payload") == (header, 4)
+
+
+def test_bare_files_of_early_writers_have_the_long_header():
+    early = KODAK[:2] + bytes([KODAK[2] & 0xEF]) + KODAK[3:]  # framed = 0
+    header, size = Header.parse(early)
+    assert (header.framed, header.width, header.height, size) == (False, 768, 512, 8)
+
+
+@pytest.mark.parametrize("size", COMMON_SIZES)
+def test_common_sizes_take_four_bytes(size):
+    header = Header(*size, quality=100, weights=1023, scale=3, framed=False)
+    assert len(header.pack()) == 4
+    assert Header.parse(header.pack()) == (header, 4)
+
+
+def test_a_common_size_has_one_spelling():
+    spelled_out = bits("11010001 00 0000000000 0000000 0 0111 1111111 0111 1111111 000000")
+    with pytest.raises(DamagedFile, match="shortest"):
+        Header.parse(spelled_out)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scale", "coded"),
+    [(768, 512, 0, (768, 512)), (768, 511, 1, (384, 256)), (5, 3, 2, (2, 1)), (1, 1, 3, (1, 1))],
+)
+def test_coded_sizes_are_rounded_up(width, height, scale, coded):
+    assert Header(width, height, quality=0, weights=0, scale=scale).coded_size == coded
+
+
 def test_every_side_comes_back():
     for side in range(1, 65537):
-        header = Header(width=side, height=65537 - side, quality=side % 101, weights=side % 1024, framed=side % 2 == 0)
+        framed, scale = side % 2 == 0, side % 4
+        header = Header(side, 65537 - side, quality=side % 101, weights=side % 1024, scale=scale, framed=framed)
         packed = header.pack()
         assert Header.parse(packed) == (header, len(packed))
-        assert 7 <= len(packed) <= 10
+        assert (7 if framed else 6) <= len(packed) <= (10 if framed else 9)
 
 
 @pytest.mark.parametrize("end", range(len(KODAK)))
-def test_short_headers(end):
+def test_headers_that_end_early(end):
     with pytest.raises(DamagedFile):
         Header.parse(KODAK[:end])
+    with pytest.raises(DamagedFile):
+        Header.parse(Header(100, 70, quality=1, weights=1, framed=False).pack()[: min(end, 5)])
 
 
 @pytest.mark.parametrize("data", [b"P", b"\xd0Q", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"no picture at all"])
@@ -71,7 +107,6 @@ def test_future_version_is_named():
     ("fields", "error"),
     [
         ("000 1 00 1010100111 0110010", DamagedFile),  # version 0 never was
-        ("001 1 01 1010100111 0110010", UnsupportedFile),  # scale
         ("001 1 00 1010100111 1100101", DamagedFile),  # quality 101
         ("001 1 00 1010100111 1111111", DamagedFile),  # quality 127
     ],

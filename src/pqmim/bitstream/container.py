@@ -35,6 +35,7 @@ class Container:
 
     Attributes:
         header: the file's header.
+        header_size: bytes that it takes.
         payload: bytes of the range coder; fewer than `payload_size` where the file was cut.
         chunks: data by tag, those that are whole; includes ignorable tags that `Tag` does not name.
         complete: the file is framed and nothing is missing. False for a bare file, which does not say where it ends:
@@ -45,6 +46,7 @@ class Container:
     """
 
     header: Header
+    header_size: int
     payload: bytes = b""
     chunks: dict[int, bytes] = field(default_factory=dict)
     complete: bool = False
@@ -64,8 +66,12 @@ class Container:
         if self.check is None:
             cause = "was cut short" if self.header.framed else "is a bare stream"
             raise DamagedFile(f"the file {cause}, so it carries no check to verify")
-        if crc_hqx(codes, self.crc) != self.check:
+        if not self.verifies(codes):
             raise DamagedFile("the file is damaged: its codes do not match its check")
+
+    def verifies(self, codes: bytes) -> bool:
+        """Whether the check of a complete file matches its bytes and these codes."""
+        return crc_hqx(codes, self.crc) == self.check
 
 
 def write(header: Header, payload: bytes, chunks: Mapping[int, bytes], codes: bytes) -> bytes:
@@ -105,7 +111,7 @@ def read(data: bytes) -> Container:
         DamagedFile: the file ends inside its header, or breaks the format.
     """
     header, position = Header.parse(data)
-    container = Container(header)
+    container = Container(header, position)
     if not header.framed:
         container.payload = data[position:]
         return container

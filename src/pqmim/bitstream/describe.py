@@ -7,7 +7,8 @@ def describe(data: bytes) -> dict:
     """Facts about a .pqm file as JSON types.
 
     Returns:
-        version, width, height, quality; weights: short hash as hex; bpp: bits of the whole file for a pixel;
+        version, width, height, quality; scale: the picture was coded at 1/2**scale of its size; weights: short hash
+        as hex; bpp: bits of the whole file for a pixel;
         state: "complete", "cut", or "bare" (no frame, so nothing says whether it is whole);
         payload_share: how much of the payload is there, 0 to 1, None where the file does not say;
         bytes, and what they sum up from: header_bytes, payload_bytes, chunks ({name: bytes of data}) and
@@ -18,13 +19,14 @@ def describe(data: bytes) -> dict:
     """
     container = read(data)
     header, size = container.header, container.payload_size
-    header_bytes, payload_bytes = len(header.pack()), len(container.payload)
+    header_bytes, payload_bytes = container.header_size, len(container.payload)
     chunks = {_name(tag): len(chunk) for tag, chunk in container.chunks.items()}
     return {
         "version": header.version,
         "width": header.width,
         "height": header.height,
         "quality": header.quality,
+        "scale": header.scale,
         "weights": f"{header.weights:03x}",
         "bytes": len(data),
         "bpp": 8 * len(data) / (header.width * header.height),

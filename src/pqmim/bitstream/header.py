@@ -2,6 +2,9 @@
 
 A field's place and width may change with the version, so the version itself always comes straight after the magic.
 The table below is version 1; a 768x512 picture takes 64 bits of it, 8 bytes.
+
+Bare files, made where every byte counts, begin with a short header instead: one byte of magic that is the version,
+too, and sizes that photos often have as four bits. A 768x512 picture then takes 4 bytes.
 """
 
 from dataclasses import dataclass
@@ -13,7 +16,16 @@ from pqmim.bitstream.errors import DamagedFile, UnsupportedFile
 MAGIC = b"\xd0\x11"
 """A P with its high bit set, and control-Q: not UTF-8, and no plausible text in other encodings."""
 
+SHORT_MAGIC = b"\xd1"
+"""Another first byte stands for another version."""
+
 VERSION = 1
+
+COMMON_SIZES = (
+    *((256, 256), (512, 512), (1024, 1024), (1080, 1080), (640, 480), (480, 640), (768, 512), (512, 768)),
+    *((1024, 768), (768, 1024), (1280, 720), (1920, 1080), (1080, 1920), (1080, 1350), (4032, 3024), (3024, 4032)),
+)
+"""Width and height by the four bits that stand for them in a short header."""
 
 
 class Field(NamedTuple):
@@ -29,12 +41,13 @@ class Field(NamedTuple):
 FIELDS = (
     Field("version", 3, VERSION, VERSION, "format version"),
     Field("framed", 1, 0, 1, "the payload's length, chunks and a check follow; otherwise the payload runs to the end"),
-    Field("scale", 2, 0, 0, "reserved: the picture was coded at 1/2**scale of its size"),
+    Field("scale", 2, 0, 3, "the picture was coded at 1/2**scale of its size"),
     Field("weights", 10, 0, 1023, "short hash of the weights that the codes need"),
     Field("quality", 7, 0, 100, "quality that was asked for"),
     Field("width", None, 1, 65536, "pixels"),
     Field("height", None, 1, 65536, "pixels"),
 )
+SHORT_FIELDS = tuple(field for field in FIELDS if field.name in ("scale", "weights", "quality"))
 
 
 @dataclass(frozen=True)
@@ -60,15 +73,24 @@ class Header:
                 raise ValueError(f"{field.name} {value} is not in {field.minimum}..{field.maximum}")
 
     def pack(self) -> bytes:
-        """The header's bytes, 7 to 10."""
-        packed, length = int.from_bytes(MAGIC, "big"), 16
-        for field in FIELDS:
-            value, bits = index(getattr(self, field.name)), field.bits
-            if bits is None:
-                value, bits = _pack_size(value)
-            packed, length = packed << bits | value, length + bits
-        padding = -length % 8
-        return (packed << padding).to_bytes((length + padding) // 8, "big")
+        """The header's bytes: 7 to 10, or 4 to 9 of a bare file."""
+        if self.framed:
+            return MAGIC + _packed(self._numbers(FIELDS))
+        size = (self.width, self.height)
+        if size in COMMON_SIZES:
+            sides = [(1, 1), (COMMON_SIZES.index(size), 4)]
+        else:
+            sides = [(0, 1), _pack_size(self.width), _pack_size(self.height)]
+        return SHORT_MAGIC + _packed([*self._numbers(SHORT_FIELDS), *sides])
+
+    @property
+    def coded_size(self) -> tuple[int, int]:
+        """Width and height at which the picture was coded: its own over 2**scale, rounded up."""
+        return -(-self.width // 2**self.scale), -(-self.height // 2**self.scale)
+
+    def _numbers(self, fields: tuple[Field, ...]) -> list[tuple[int, int]]:
+        values = [(index(getattr(self, field.name)), field.bits) for field in fields]
+        return [_pack_size(value) if bits is None else (value, bits) for value, bits in values]
 
     @classmethod
     def parse(cls, data: bytes) -> tuple["Header", int]:
@@ -83,18 +105,26 @@ class Header:
         """
         if not data:
             raise DamagedFile("the file is empty")
-        if data[:2] != MAGIC[: len(data)]:
+        short = data[:1] == SHORT_MAGIC
+        if not short and data[:2] != MAGIC[: len(data)]:
             raise UnsupportedFile(f"this is not a .pqm file: it does not start with the bytes {MAGIC.hex(' ')}")
-        reader = _BitReader(data[2:16])
-        values = {}
-        for field in FIELDS:
+        start = 1 if short else 2
+        reader = _BitReader(data[start : start + 14])
+        values: dict[str, int] = {"framed": 0} if short else {}
+        for field in SHORT_FIELDS if short else FIELDS:
             value = reader.take(field.bits) if field.bits else _parse_size(reader)
             _check(field, value)
             values[field.name] = value
+        if short:
+            common = reader.take(1)
+            size = COMMON_SIZES[reader.take(4)] if common else (_parse_size(reader), _parse_size(reader))
+            if not common and size in COMMON_SIZES:
+                raise DamagedFile("the header is damaged: its size is not in its shortest form")
+            values["width"], values["height"] = size
         values["framed"] = bool(values["framed"])
         if reader.take(-reader.taken % 8):
             raise DamagedFile("the header is damaged: its padding is not zero")
-        return cls(**values), 2 + reader.taken // 8
+        return cls(**values), start + reader.taken // 8
 
 
 def _check(field: Field, value: int) -> None:
@@ -102,9 +132,16 @@ def _check(field: Field, value: int) -> None:
         return
     if field.name == "version" and value > VERSION:
         raise UnsupportedFile(f"the file has format version {value}, this pqmim reads version {VERSION}: upgrade pqmim")
-    if field.name == "scale":
-        raise UnsupportedFile("the file was coded at a reduced size, which this pqmim does not read: upgrade pqmim")
     raise DamagedFile(f"the header is damaged: {field.name} {value} is not in {field.minimum}..{field.maximum}")
+
+
+def _packed(numbers: list[tuple[int, int]]) -> bytes:
+    """Numbers of so many bits one after the other, padded with zeros to a whole byte."""
+    packed = length = 0
+    for value, bits in numbers:
+        packed, length = packed << bits | value, length + bits
+    padding = -length % 8
+    return (packed << padding).to_bytes((length + padding) // 8, "big")
 
 
 def _pack_size(size: int) -> tuple[int, int]:

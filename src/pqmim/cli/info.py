@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _sheet(name: str, facts: dict[str, Any]) -> str:
     chunks = "".join(f", {chunk} {size:,}" for chunk, size in facts["chunks"].items())
+    scale = f", coded at 1/{2 ** facts['scale']} of its size" if facts["scale"] else ""
     return (
         f"{name}\n"
-        f"  picture  {facts['width']}x{facts['height']}, quality {facts['quality']}\n"
+        f"  picture  {facts['width']}x{facts['height']}, quality {facts['quality']}{scale}\n"
         f"  size     {facts['bytes']:,} bytes, {facts['bpp']:.3f} bpp\n"
         f"  parts    header {facts['header_bytes']}, codes {facts['payload_bytes']:,}{chunks}, "
         f"framing {facts['framing_bytes']}\n"
