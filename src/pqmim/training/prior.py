@@ -2,7 +2,8 @@
 
 Every batch is split over several passes of the schedule; a part of the crops is coded as that pass
 would code them and contributes the bits of its symbols alone, so no logits are computed that the
-file would not need.  What is learned in each pass is what is met in coding.
+file would not need.  What is learned in each pass is what is met in coding.  One part learns what
+completion meets: any group, from what a cut file or a repainted region leaves known.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,17 @@ class Codes:
     rate: Tensor
     active: Tensor
     side: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part of a batch: crops (n,) that share what is known (h*w, M), and the symbols of the loss, which counts ``scale`` times."""
+
+    crops: Tensor
+    known: Tensor
+    symbols: Pass
+    positions: Tensor
+    scale: float
 
 
 def nested_groups(
@@ -107,6 +119,28 @@ def ideal_bits(prior: MaskedPrior, codes: Tensor, rate: Tensor, active: int, gro
     return total
 
 
+def left_out(groups: list[Group], side: int, rng: np.random.Generator) -> tuple[np.ndarray, Pass, np.ndarray]:
+    """What a cut file, a sampler or a repainted region may know: known (h*w, M), a group to predict, positions of it.
+
+    The groups before some group are known, that one at a random share of the positions, and one time in three so is
+    all that lies outside a random rectangle.
+    """
+    wanted = int(rng.integers(len(groups)))
+    reached = int(rng.integers(wanted + 1))
+    known = np.zeros((side * side, groups[-1].stop), bool)
+    known[:, : groups[reached].start] = True
+    known[:, groups[reached].start : groups[reached].stop] = (rng.random(side * side) < rng.random())[:, None]
+    if rng.random() < 1 / 3:
+        rows, columns = (np.sort(rng.choice(side + 1, 2, replace=False)) for _ in range(2))
+        outside = np.ones((side, side), bool)
+        outside[slice(*rows), slice(*columns)] = False
+        known[outside.ravel()] = True
+    group = groups[wanted]
+    positions = np.flatnonzero(~known[:, group.start])
+    positions = np.sort(rng.permutation(positions)[: side * side // 4])
+    return known, Pass(range(group.start, group.stop), 0, 16), positions
+
+
 def train_prior(
     recipe: Recipe,
     model: QuantizedCodec,
@@ -136,34 +170,44 @@ def train_prior(
         device
     )  # (P, h*w, M)
     positions = [torch.from_numpy(s.positions(side, side)).to(device) for s in steps]
-    eligible = [(data.active > s.sub_quantizers.start).nonzero()[:, 0] for s in steps]
     worth = 1 / (static_bits(model, data.rate) * side * side)
-    parts = min(schedule.parts, len(steps))
+    parts = min(schedule.parts, len(steps) + 1) - 1  # the last one learns to complete
 
-    def batch(step: int) -> list[tuple[int, Tensor]]:
+    def batch(step: int) -> list[Part]:
         rng = np.random.default_rng((recipe.seed, 4, step))
-        chosen = rng.choice(len(steps), parts, replace=False)
-        return [
-            (int(p), eligible[p][torch.from_numpy(rng.integers(len(eligible[p]), size=schedule.batch // parts))])
-            for p in chosen
-        ]
 
-    def loss(prior: MaskedPrior, drawn: list[tuple[int, Tensor]], step: int) -> tuple[Tensor, dict[str, float]]:
+        def part(mask: Tensor, symbols: Pass, positions: Tensor, scale: float) -> Part:
+            sent = (data.active > symbols.sub_quantizers.start).nonzero()[:, 0]
+            crops = sent[torch.from_numpy(rng.integers(len(sent), size=schedule.batch // (parts + 1))).to(device)]
+            # A pass met in only some files counts as often as it is met.
+            return Part(crops, mask, symbols, positions, scale * len(sent) / len(data.rate))
+
+        chosen = rng.choice(len(steps), parts, replace=False)
+        drawn = [part(known[p], steps[p], positions[p], len(steps) / parts) for p in chosen]
+        mask, symbols, some = left_out(groups, side, rng)
+        if len(some):
+            scale = schedule.completion * len(groups) * side * side / len(some)
+            drawn.append(part(torch.from_numpy(mask).to(device), symbols, torch.from_numpy(some).to(device), scale))
+        return drawn
+
+    def loss(prior: MaskedPrior, drawn: list[Part], step: int) -> tuple[Tensor, dict[str, float]]:
         prior.rounding = step >= schedule.rounding_from * schedule.steps
-        crops = torch.cat([index for _, index in drawn])
+        crops = torch.cat([part.crops for part in drawn])
         codes, rate, active = data.codes[crops], data.rate[crops], data.active[crops]
-        masks = torch.cat([known[p][None].expand(len(index), -1, -1) for p, index in drawn])
+        masks = torch.cat([part.known[None].expand(len(part.crops), -1, -1) for part in drawn])
+        masks = (
+            masks & (torch.arange(size, device=device) < active[:, None])[:, None]
+        )  # what is not sent is never known
         with torch.autocast(device.type, torch.bfloat16):
             tokens = prior.tokens(codes, masks, rate, side).flatten(1, 2)  # (B, h*w, d)
             total, start = [], 0
-            for p, index in drawn:
-                part = slice(start, start + len(index))
-                bits = bits_of_pass(prior, tokens[part], codes[part], active[part], steps[p], positions[p])
-                # A pass met in only some files counts as often as it is met.
-                total.append((bits * worth[index]).mean() * len(eligible[p]) / len(data.rate))
-                start += len(index)
-        ratio = torch.stack(total).sum() * len(steps) / parts
-        return ratio, {"share_of_static": ratio.item()}
+            for part in drawn:
+                rows = slice(start, start + len(part.crops))
+                bits = bits_of_pass(prior, tokens[rows], codes[rows], active[rows], part.symbols, part.positions)
+                total.append((bits * worth[part.crops]).mean() * part.scale)
+                start += len(part.crops)
+        ratio = torch.stack(total[:parts]).sum()
+        return torch.stack(total).sum(), {"share_of_static": ratio.item()}
 
     validation = [center(photo) for photo in photos.held_back[:10]]
 

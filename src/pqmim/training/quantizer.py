@@ -108,14 +108,13 @@ class QuantizedCodec(nn.Module):
         p = self.quantizer.log2_probability
         return -(p.exp2() * p).sum(-1)
 
-    def active(self, dropped: float = 0.02) -> Tensor:
-        """Shortest prefix (L + 1,) of sub-quantizers that holds all but a share ``dropped`` of the static rate.
+    def active(self, least: float = 0.03) -> Tensor:
+        """Prefix (L + 1,) of sub-quantizers to send: those up to the last one that says at least so many bits.
 
-        Never longer at a lower rate: every symbol costs at least 0.006 bits, which adds up where most say nothing.
+        Every symbol costs 0.006 bits or more, which adds up where most say nothing.  Never longer at a lower rate.
         """
-        entropies = self.entropies()
-        kept = entropies.cumsum(-1) / entropies.sum(-1, keepdim=True)
-        return ((kept < 1 - dropped).sum(-1) + 1).cummin(0).values
+        says = (self.entropies() >= least).long()
+        return (says * torch.arange(1, says.shape[1] + 1, device=says.device)).amax(-1).clamp(min=1).cummin(0).values
 
     def forward(self, image: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean squared error (B,), latent and codes of images (B, 3, H, W)."""

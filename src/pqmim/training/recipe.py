@@ -40,7 +40,10 @@ class Schedule(Strict):
     save_seconds: float = 180
     revive_every: int = Field(0, ge=0, description="quantizer: steps between revivals of unused codewords; 0 is never")
     samples: int = Field(16_000, ge=1, description="prior: crops whose codes are kept in memory")
-    parts: int = Field(6, ge=1, description="prior: passes of the schedule that share a batch")
+    parts: int = Field(
+        6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
+    )
+    completion: float = Field(0.15, ge=0, description="prior: weight of the part that learns to complete")
     rounding_from: float = Field(
         0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
     )
