@@ -43,10 +43,10 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
         def __init__(self):
             Codec.opened += 1
 
-        def compress(self, image, quality, *, size=None):
+        def compress(self, image, quality, *, size=None, bpp=None):
             return f"{image} {quality}".encode()
 
-        def decompress(self, data):
+        def decompress(self, data, **options):
             return data.decode()
 
     module = types.ModuleType("pqmim.codec")

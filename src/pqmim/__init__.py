@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pqmim.codec import Codec
+    from pqmim.decoder import Decoder
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Codec",
     "DamagedFile",
+    "Decoder",
     "InvalidImage",
     "OutputError",
     "PqmimError",
     "UnsupportedFile",
     "compress",
     "decompress",
+    "generate",
     "info",
 ]
 
@@ -40,24 +43,34 @@ _shared: "Codec | None" = None
 
 
 def compress(
-    image: "str | PathLike | bytes | Image.Image | np.ndarray", quality: int = 50, *, size: int | None = None
+    image: "str | PathLike | bytes | Image.Image | np.ndarray",
+    quality: int = 50,
+    *,
+    size: int | None = None,
+    bpp: float | None = None,
 ) -> bytes:
     """The bytes of a .pqm file.
 
     `image`: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
     `quality`: 0 (smallest file) to 100 (best picture).
-    `size`: bytes that the file shall take, in place of a quality; see `Codec.compress`.
+    `size`: bytes that the file shall take, in place of a quality, or `bpp`: bits a pixel; see `Codec.compress`.
     Raises InvalidImage if the picture cannot be read or is too large.
     """
-    return _shared_codec().compress(image, quality, size=size)
+    return _shared_codec().compress(image, quality, size=size, bpp=bpp)
 
 
-def decompress(data: bytes) -> "Image.Image":
-    """The picture in the bytes of a .pqm file: mode RGB, or RGBA where the file carries alpha.
+def decompress(data: bytes, **options: Any) -> "Image.Image":
+    """The picture in the bytes of a .pqm file, or of its beginning: mode RGB, or RGBA where the file carries alpha.
 
+    `options` say how to complete what is missing: see `Codec.decompress`; `Decoder` takes bytes as they come.
     Raises DamagedFile, or UnsupportedFile for what needs a newer version or other weights.
     """
-    return _shared_codec().decompress(data)
+    return _shared_codec().decompress(data, **options)
+
+
+def generate(width: int = 512, height: int = 512, **options: Any) -> "Image.Image":
+    """A picture of which nothing was sent; `options` as for `Codec.generate`."""
+    return _shared_codec().generate(width, height, **options)
 
 
 def info(data: bytes) -> dict[str, Any]:
@@ -75,6 +88,10 @@ def __getattr__(name: str) -> Any:
         from pqmim.codec import Codec
 
         return Codec
+    if name == "Decoder":
+        from pqmim.decoder import Decoder
+
+        return Decoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

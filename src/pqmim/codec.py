@@ -1,9 +1,7 @@
 """The hall: the only place where pixels, models, coding and bitstream meet."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,33 +11,21 @@ from torch import Tensor
 from pqmim.bitstream.container import Container, Tag, read, write
 from pqmim.bitstream.errors import DamagedFile
 from pqmim.bitstream.header import Header
+from pqmim.byte_target import SCALES, fit
 from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
-from pqmim.coding.schedule import passes
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.picture import Picture, read_picture, to_pil
+from pqmim.image.scale import enlarge, shrink
+from pqmim.models.code_grid import CodeGrid
 from pqmim.models.integer_prior import rate_of
 from pqmim.models.product_quantizer import level_of_rate
+from pqmim.models.sampler import Sampler
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
 
-STEP = 0.05  # about what one step of quality adds to the logarithm of the size
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
-Choose = Callable[[int, np.ndarray, Tensor], Tensor]
-
-
-@dataclass
-class Received:
-    """Codes (M, h, w) uint8, which of them the file determined (same shape, bool), and whether that is all it held."""
-
-    codes: np.ndarray
-    known: np.ndarray
-    complete: bool
-
-    @property
-    def share(self) -> float:
-        """Share, 0 to 1, of the codes sent that were received."""
-        return float(self.known.mean())
+Completion = Literal["expect", "sample", "none"]
 
 
 class Codec:
@@ -59,75 +45,116 @@ class Codec:
         self._others: dict[int, Weights] = {}
 
     def compress(
-        self, image: str | Path | bytes | Image.Image | np.ndarray, quality: int = 50, *, size: int | None = None
+        self,
+        image: str | Path | bytes | Image.Image | np.ndarray,
+        quality: int = 50,
+        *,
+        size: int | None = None,
+        bpp: float | None = None,
     ) -> bytes:
         """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
 
         ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
-        100 does: a bare file, without check and alpha, whose last codes are left to the model.  Raises
-        ``InvalidImage`` if there is no picture in what is given, ``ValueError`` if the quality is out of range or
-        the size too small for a header.
+        100 does: a bare file, without check and alpha, whose last codes are left to the model.  ``bpp`` is a size in
+        bits a pixel.  Raises ``InvalidImage`` if there is no picture in what is given, ``ValueError`` if the quality
+        is out of range, the size too small for a header, or both sizes are given.
         """
         if quality != int(quality) or not 0 <= quality <= 100:
             raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
+        if size is not None and bpp is not None:
+            raise ValueError("a size is given in bytes or in bits a pixel, not both")
         picture = read_picture(image)
         self.notes = list(picture.notes)
+        height, width = picture.rgb.shape[:2]
+        if bpp is not None:
+            size = int(bpp * width * height / 8)
         if size is not None:
             return self._compress_to(picture, size)
-        height, width = picture.rgb.shape[:2]
-        header = Header(width, height, int(quality), self.weights.id)
-        codes, payload = self._encode(picture.rgb, int(quality))
+        grid, payload = self._encode(picture.rgb, int(quality))
         chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
-        return write(header, payload, chunks, codes.tobytes())
+        return write(Header(width, height, int(quality), self.weights.id), payload, chunks, grid.codes.tobytes())
 
-    def _compress_to(self, picture: Picture, size: int) -> bytes:
-        """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
-        height, width = picture.rgb.shape[:2]
-        room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
-        if room < 1:
-            raise ValueError(f"a file of {size} bytes has no room for more than its header")
-        if picture.alpha is not None:
-            self.notes.append("the transparency was dropped: files of an exact size hold colours alone")
-        payloads: dict[int, bytes] = {}
-        fits, exceeds, quality, stride = -1, 101, 50, 1
-        while exceeds - fits > 1:
-            payloads[quality] = self._encode(picture.rgb, quality)[1]
-            steps = math.log(room / max(1, len(payloads[quality]))) / STEP
-            aim = quality + (max(round(steps), stride) if steps >= 0 else min(round(steps), -stride))
-            fits, exceeds = (quality, exceeds) if steps >= 0 else (fits, quality)
-            if fits in payloads and exceeds in payloads:
-                aim = (fits + exceeds) // 2
-            quality, stride = min(max(aim, fits + 1), exceeds - 1), 2 * stride
-        quality = min(exceeds, 100)
-        header = Header(width, height, quality, self.weights.id, framed=False)
-        return write(header, payloads[quality][:room], {}, b"")
-
-    def decompress(self, data: bytes) -> Image.Image:
+    @torch.inference_mode()
+    def decompress(
+        self,
+        data: bytes,
+        *,
+        complete: Completion = "expect",
+        seed: int = 0,
+        temperature: float = 1.0,
+        steps: int | None = None,
+        partial: bool = False,
+    ) -> Image.Image:
         """The picture in a ``.pqm`` file.
 
-        A file cut short decodes to what its bytes determine; the rest is filled in with what the prior
-        expects, and ``notes`` says so.  Raises ``DamagedFile`` or ``UnsupportedFile``.
+        A file cut short decodes to what its bytes determine, and ``notes`` says so.  The rest is what the prior
+        expects (the least error), a ``sample`` of what it may have been (see ``CodeGrid.sample``), or nothing.  A
+        whole file whose check fails is an error, unless ``partial``.  Raises ``DamagedFile`` or ``UnsupportedFile``,
+        ``ValueError`` for a seed or temperature out of range.
         """
-        container, weights, received = self._receive(data)
-        header = container.header
-        self.notes = []
-        if not received.complete:
-            cause = "is cut" if header.framed else "was made to a size"
-            self.notes.append(
-                f"the file {cause}: {received.share:.1%} of its codes are there, the model expects the rest"
-            )
-        elif header.framed and not container.complete:
-            self.notes.append("the file is cut after its codes: they are all there, but nothing verifies them")
-        rgb = self._synthesize(weights, header, received)
+        if complete not in ("expect", "sample", "none"):
+            raise ValueError(f"what is missing can be completed by expect, sample or none, not {complete}")
+        sampler = Sampler(seed, temperature)
+        container, grid = self._receive(data, partial)
+        self._tell(container, grid, complete)
+        if complete == "sample" and not grid.complete:
+            grid.sample(sampler, steps)
+        rgb = self._synthesize(container.header, grid, means=complete != "none")
         alpha = container.chunks.get(Tag.ALPHA)
-        return to_pil(rgb, None if alpha is None else decode_alpha(alpha, (header.height, header.width)))
+        return to_pil(
+            rgb, None if alpha is None else decode_alpha(alpha, (container.header.height, container.header.width))
+        )
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        width: int,
+        height: int,
+        *,
+        quality: int = 40,
+        seed: int = 0,
+        temperature: float = 1.0,
+        steps: int | None = None,
+    ) -> Image.Image:
+        """A picture of which nothing was sent: all codes of a quality are drawn.  Raises ``ValueError`` as above."""
+        header = Header(width, height, quality, self.weights.id)
+        check_size(width, height, "the picture")
+        grid = self._grid(self.weights, header)
+        grid.sample(Sampler(seed, temperature), steps)
+        return to_pil(self._synthesize(header, grid), None)
+
+    @torch.inference_mode()
+    def repaint(
+        self,
+        data: bytes,
+        mask: np.ndarray,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        steps: int | None = None,
+    ) -> Image.Image:
+        """The picture in a ``.pqm`` file, with the region of ``mask`` (H, W) bool drawn anew from its surroundings.
+
+        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn.  Raises as ``decompress`` does.
+        """
+        sampler = Sampler(seed, temperature)
+        container, grid = self._receive(data)
+        header = container.header
+        if mask.shape != (header.height, header.width):
+            raise ValueError(f"the mask is {mask.shape[1]}x{mask.shape[0]}, the picture {header.width}x{header.height}")
+        side = STRIDE << header.scale
+        masked = np.pad(mask, ((0, -header.height % side), (0, -header.width % side)))
+        grid.forget(masked.reshape(grid.height, side, grid.width, side).any((1, 3)).ravel())
+        grid.sample(sampler, steps)
+        self.notes = []
+        return to_pil(self._synthesize(header, grid), None)
 
     def codes(self, data: bytes) -> np.ndarray:
         """The codes (M, h, w) uint8 of a complete file, verified.  Raises ``DamagedFile`` or ``UnsupportedFile``."""
-        container, _, received = self._receive(data)
+        container, grid = self._receive(data)
         if not container.complete:
             container.verify(b"")  # says what keeps the file from being verified
-        return received.codes
+        return grid.codes.reshape(-1, grid.height, grid.width)
 
     @torch.inference_mode()
     def ideal_bits(self, codes: np.ndarray, quality: int) -> np.ndarray:
@@ -139,13 +166,29 @@ class Codec:
             bits[m] += (PRECISION - table.diff().gather(1, found[:, None]).double().log2()).sum().item()
             return found
 
-        self._walk(self.weights, *codes.shape[1:], quality, given)
+        grid = CodeGrid(self.weights, *codes.shape[1:], quality)
+        grid.fill(grid.schedule(), given)
         return bits
 
     # -- picture to codes to bytes --------------------------------------------------------------
 
+    def _compress_to(self, picture: Picture, size: int) -> bytes:
+        """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
+        height, width = picture.rgb.shape[:2]
+        room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
+        if room < 1:
+            raise ValueError(f"a file of {size} bytes has no room for more than its header")
+        if picture.alpha is not None:
+            self.notes.append("the transparency was dropped: files of an exact size hold colours alone")
+        bpp = 8 * room / (width * height)
+        scale = sum(bpp < most for most in SCALES)
+        rgb = shrink(picture.rgb, scale)
+        quality, payload = fit(lambda quality: self._encode(rgb, quality)[1], room, rgb.shape[0] * rgb.shape[1])
+        header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
+        return write(header, payload[:room], {}, b"")
+
     @torch.inference_mode()
-    def _encode(self, rgb: np.ndarray, quality: int) -> tuple[np.ndarray, bytes]:
+    def _encode(self, rgb: np.ndarray, quality: int) -> tuple[CodeGrid, bytes]:
         weights, level = self.weights, self._level(self.weights, quality)
         z = in_strips(weights.analysis, _padded(rgb).to(self.device), level, STRIDE, 1)
         y = weights.quantizer.scaled(z, level)[0].split(weights.quantizer.dimensions, 1)  # M of (h * w, d)
@@ -163,88 +206,65 @@ class Codec:
             encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes.gather(1, found)[:, 0].cpu().numpy())
             return found[:, 0]
 
-        codes, _ = self._walk(weights, z.shape[2], z.shape[3], quality, cheapest)
-        return codes, encoder.finish()
+        grid = CodeGrid(weights, z.shape[2], z.shape[3], quality)
+        grid.fill(grid.schedule(), cheapest)
+        return grid, encoder.finish()
 
     # -- bytes to codes to picture --------------------------------------------------------------
 
     @torch.inference_mode()
-    def _receive(self, data: bytes) -> tuple[Container, Weights, Received]:
+    def _receive(self, data: bytes, partial: bool = False) -> tuple[Container, CodeGrid]:
+        """The file and what its bytes determine.  ``partial``: damage that the check finds, or would, is let pass."""
         container = read(data)
         header = container.header
-        weights = self._weights_for(header)
-        height, width = -(-header.height // STRIDE), -(-header.width // STRIDE)
         check_size(header.width, header.height, "the file")
-        active = weights.active[header.quality]
-        if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * active * height * width:
+        grid = self._grid(self._weights_for(header), header)
+        if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * grid.active * grid.known.shape[1]:
             raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
         decoder = RangeDecoder(container.payload)
 
         def decoded(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
             return torch.from_numpy(decoder.decode(table.cpu().numpy())).to(self.device)
 
-        codes, known = self._walk(weights, height, width, header.quality, decoded)
-        complete = bool(known[:active].all())
-        if container.complete:
-            if not complete:
+        grid.fill(grid.schedule(), decoded)
+        if container.complete and not partial:
+            if not grid.complete:
                 raise DamagedFile("the file is damaged: its bytes end before its codes do")
-            container.verify(codes.tobytes())
-        return container, weights, Received(codes, known[:active], complete)
+            container.verify(grid.codes.tobytes())
+        return container, grid
+
+    def _tell(self, container: Container, grid: CodeGrid, complete: Completion) -> None:
+        """Note what was not found in the file."""
+        framed = container.header.framed
+        self.notes = []
+        if not grid.complete:
+            cause = "was made to a size" if not framed else "is damaged" if container.complete else "is cut"
+            rest = {
+                "expect": "the model expects the rest",
+                "sample": "the rest is drawn",
+                "none": "the rest is left out",
+            }
+            self.notes.append(f"the file {cause}: {grid.share:.1%} of its codes are there, {rest[complete]}")
+        elif framed and not container.complete:
+            self.notes.append("the file is cut after its codes: they are all there, but nothing verifies them")
+        elif framed and not container.verifies(grid.codes.tobytes()):
+            self.notes.append("the file is damaged: its check fails, and the picture may be wrong from anywhere on")
 
     @torch.inference_mode()
-    def _synthesize(self, weights: Weights, header: Header, received: Received) -> np.ndarray:
-        level = self._level(weights, header.quality)
-        codes = torch.from_numpy(received.codes).to(self.device)
-        height = codes.shape[1]
-        words = [book[:, :d] for book, d in zip(weights.quantizer.codebook, weights.quantizer.dimensions)]
-        y = [book[chosen] for book, chosen in zip(words, codes.flatten(1).long())]  # M of (h * w, d)
-        if not received.complete:
-            self._expect(weights, header.quality, codes, received.known, y)
-        z = weights.quantizer.restored(torch.cat(y, 1)[None], level, height)
+    def _synthesize(self, header: Header, grid: CodeGrid, means: bool = True) -> np.ndarray:
+        weights = grid.weights
+        level = self._level(weights, grid.quality)
+        z = weights.quantizer.restored(grid.vectors(means), level, grid.height)
         image = in_strips(weights.synthesis, z, level, 1, STRIDE)[0]
-        image = image[:, : header.height, : header.width].round().clamp(0, 255).to(torch.uint8)
-        return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
-
-    def _expect(self, weights: Weights, quality: int, codes: Tensor, known: np.ndarray, y: list[Tensor]) -> None:
-        """Put the mean of the prior's distribution wherever a code is unknown."""
-        active = len(known)
-        seen = torch.zeros_like(codes, dtype=torch.bool)
-        seen[:active] = torch.from_numpy(known).to(self.device)
-        inputs = weights.prior.masked(codes.permute(1, 2, 0)[None], seen.permute(1, 2, 0)[None])
-        tokens = weights.prior.tokens(inputs, quality).flatten(0, 2)
-        for m, table in weights.prior.tables(tokens, range(active)):
-            mean = table.diff().float() @ weights.quantizer.codebook[m, :, : y[m].shape[1]] / (1 << PRECISION)
-            y[m] = torch.where(seen[m].flatten()[:, None], y[m], mean)
+        width, height = header.coded_size
+        image = image[:, :height, :width].round().clamp(0, 255).to(torch.uint8)
+        return enlarge(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()), header.width, header.height)
 
     # -- shared ---------------------------------------------------------------------------------
 
-    def _walk(
-        self, weights: Weights, height: int, width: int, quality: int, choose: Choose
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Walk the schedule; ``choose(m, positions, table)`` gives the codes of sub-quantizer m, or fewer to stop.
-
-        Returns codes (M, h, w) uint8, 0 where not chosen, and which were (same shape, bool).
-        """
-        size = len(weights.quantizer.dimensions)
-        codes = np.zeros((size, height * width), np.uint8)
-        known = np.zeros((size, height * width), bool)
-        inputs = weights.prior.blank(1, height, width)
-        for step in passes(weights.groups, weights.active[quality]):
-            positions = step.positions(height, width)
-            if not len(positions):
-                continue
-            tokens = weights.prior.tokens(inputs, quality).flatten(0, 2)[positions]
-            for m, table in weights.prior.tables(tokens, step.sub_quantizers):
-                found = choose(m, positions, table)
-                reached = positions[: len(found)]
-                codes[m, reached] = found.cpu().numpy()
-                known[m, reached] = True
-                weights.prior.reveal(inputs, m, reached, found)
-                if len(found) < len(positions):
-                    break
-            if not known[step.sub_quantizers.stop - 1, positions].all():
-                break
-        return codes.reshape(size, height, width), known.reshape(size, height, width)
+    def _grid(self, weights: Weights, header: Header) -> CodeGrid:
+        width, height = header.coded_size
+        return CodeGrid(weights, -(-height // STRIDE), -(-width // STRIDE), header.quality)
 
     def _level(self, weights: Weights, quality: int) -> Tensor:
         return level_of_rate(rate_of(torch.tensor([quality], device=self.device), weights.config.levels + 1))

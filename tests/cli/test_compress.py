@@ -150,3 +150,21 @@ def test_absurd_sizes_are_refused(run, photo, text):
     with pytest.raises(SystemExit) as stop:
         run("compress", photo, "--size", text)
     assert stop.value.code == 2
+
+
+def test_size_in_bits_a_pixel(run, photo):
+    assert run("compress", photo, "--bpp", "2")[0] == 0
+    assert len(photo.with_suffix(".pqm").read_bytes()) == 24 * 16 * 2 // 8
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "much", "nan", "inf"])
+def test_absurd_rates_are_refused(run, photo, text):
+    with pytest.raises(SystemExit) as stop:
+        run("compress", photo, "--bpp", text)
+    assert stop.value.code == 2
+
+
+def test_a_rate_without_room_for_a_header(run, photo):
+    status, _, err = run("compress", photo, "--bpp", "0.01")
+    assert (status, err.count("\n")) == (1, 1) and "no room" in err and str(photo) in err
+    assert os.listdir() == ["photo.png"]

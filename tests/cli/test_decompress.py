@@ -81,7 +81,7 @@ def test_standard_input_is_named_in_errors(run, here):
 
 
 def test_notes_of_codec_and_format(run, packed, codec, monkeypatch):
-    def decompress(self, data):
+    def decompress(self, data, **options):
         self.notes = ["the file is cut"]
         return Image.new("RGBA", (4, 4))
 
@@ -92,3 +92,29 @@ def test_notes_of_codec_and_format(run, packed, codec, monkeypatch):
         "pqmim: packed.pqm: the file is cut",
         "pqmim: packed.pqm: alpha blended onto white, since JPEG keeps none",
     ]
+
+
+def test_variants_are_seeds(run, packed, codec):
+    words = "packed.pqm a.png --complete sample --variants 3 --seed 5 --temperature 0.8 --order 4 --partial".split()
+    assert run("decompress", *words)[0] == 0
+    assert sorted(os.listdir()) == ["a-1.png", "a-2.png", "a-3.png", "packed.pqm", "photo.png"]
+    assert [Image.open(f"a-{n}.png").getpixel((0, 0))[0] for n in (1, 2, 3)] == [5, 6, 7]
+    assert codec.asked[0] == {"partial": True, "complete": "sample", "seed": 5, "temperature": 0.8, "steps": 4}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "packed.pqm --variants 2",
+        "- - --complete sample --variants 2",
+        "packed.pqm --complete guess",
+        "packed.pqm --seed -1",
+        "packed.pqm --temperature 0",
+        "packed.pqm --order 0",
+    ],
+)
+def test_absurd_completions_are_refused(run, packed, words):
+    with pytest.raises(SystemExit) as stop:
+        run("decompress", *words.split())
+    assert stop.value.code == 2
+    assert sorted(os.listdir()) == ["packed.pqm", "photo.png"]

@@ -32,7 +32,7 @@ def test_every_verb_has_examples(run, verb, capsysbinary):
 
 
 def test_interrupted(run, photo, codec, monkeypatch):
-    def compress(self, image, quality, *, size):
+    def compress(self, image, quality, *, size, bpp):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(codec, "compress", compress)
@@ -49,7 +49,7 @@ def test_interrupted(run, photo, codec, monkeypatch):
     ],
 )
 def test_out_of_memory_is_one_sentence(run, photo, codec, monkeypatch, error):
-    def compress(self, image, quality, *, size):
+    def compress(self, image, quality, *, size, bpp):
         raise error
 
     monkeypatch.setattr(codec, "compress", compress)
@@ -57,7 +57,7 @@ def test_out_of_memory_is_one_sentence(run, photo, codec, monkeypatch, error):
 
 
 def test_a_bug_is_not_hidden(run, photo, codec, monkeypatch):
-    def compress(self, image, quality, *, size):
+    def compress(self, image, quality, *, size, bpp):
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(codec, "compress", compress)

@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import Any
 
+from pqmim.bitstream.errors import PqmimError
 from pqmim.cli.jobs import STREAM, Batch, Job, plan, read
 from pqmim.cli.messages import note
 from pqmim.cli.options import add_codec_options, add_output_options, add_verb, open_codec
@@ -12,7 +13,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", 
 """Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
 
 SMALLEST = 12
-"""Bytes of the longest header, and two more."""
+"""Bytes of the longest short header, and three more."""
 
 DETAILS = """\
 Without the name of an output, photo.jpg becomes photo.pqm beside it. Two names, the second one
@@ -42,6 +43,7 @@ def add_to(verbs: Any) -> None:
         "-q", "--quality", type=_quality, default=50, metavar="0..100", help="0: smallest, 100: best (default: 50)"
     )
     dial.add_argument("--size", type=_size, metavar="BYTES", help="a file of exactly so many bytes: 200, 2kB")
+    dial.add_argument("--bpp", type=_bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")
     add_output_options(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run)
@@ -54,7 +56,11 @@ def run(args: argparse.Namespace) -> int:
     codec = open_codec(args)
 
     def work(job: Job) -> str | None:
-        data = codec.compress(read(job.source) if job.source == STREAM else job.source, args.quality, size=args.size)
+        source = read(job.source) if job.source == STREAM else job.source
+        try:
+            data = codec.compress(source, args.quality, size=args.size, bpp=args.bpp)
+        except ValueError as error:  # no room for a header
+            raise PqmimError(f"{job.source}: {error}") from error
         batch.write(job, data)
         note(job.source, codec.notes)
         return None if job.target == STREAM else _line(job.target, data)
@@ -85,6 +91,16 @@ def _size(text: str) -> int:
     if size < SMALLEST:
         raise argparse.ArgumentTypeError(f"{text} is not a number of bytes, or kB, from {SMALLEST} on")
     return size
+
+
+def _bpp(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of bits a pixel")
+    return value
 
 
 def _quality(text: str) -> int:

@@ -1,6 +1,7 @@
 """Options that several verbs share, and what they open."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,65 @@ def add_codec_options(parser: argparse.ArgumentParser) -> None:
     add_device_option(parser)
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: one a core)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="other weights than those in the package")
+
+
+def add_completion_options(parser: argparse.ArgumentParser) -> None:
+    """How to fill in what a file leaves out."""
+    parser.add_argument(
+        "--complete",
+        choices=("expect", "sample", "none"),
+        default="expect",
+        help="what a cut file leaves out: expected (least error, the default), drawn (most alive), or not filled in",
+    )
+    add_sampling_options(parser, variants=False)
+
+
+def add_sampling_options(parser: argparse.ArgumentParser, *, variants: bool = True) -> None:
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of what is drawn (default: 0)")
+    parser.add_argument(
+        "--temperature", type=_temperature, default=1.0, metavar="T", help="under 1: likelier and plainer (default: 1)"
+    )
+    parser.add_argument(
+        "--order",
+        type=positive,
+        metavar="STEPS",
+        help="draw the surest codes first, in so many steps a group; default: in the order of a file",
+    )
+    if variants:
+        parser.add_argument("--variants", type=positive, default=1, metavar="K", help="several drawings, seed by seed")
+
+
+def sampling(args: argparse.Namespace, variant: int = 0) -> dict[str, Any]:
+    """Arguments of the codec for the options above."""
+    return {"seed": args.seed + variant, "temperature": args.temperature, "steps": args.order}
+
+
+def completion(args: argparse.Namespace, variant: int = 0) -> dict[str, Any]:
+    return {"complete": args.complete, **sampling(args, variant)}
+
+
+def numbered(target: str, count: int) -> list[str]:
+    """The target, or as many as asked for with -1, -2 ... before the ending."""
+    if count == 1:
+        return [target]
+    stem, ending = os.path.splitext(target)
+    return [f"{stem}-{number}{ending}" for number in range(1, count + 1)]
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 on")
+    return int(text)
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 16:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 16")
+    return value
 
 
 def check_device(device: str) -> None:

@@ -53,6 +53,14 @@ def save(
     return notes
 
 
+def ending_of(target: str) -> str:
+    """The ending of a name.  Raises OutputError, before any work is done, where no format goes by it."""
+    ending = os.path.splitext(target)[1]
+    if ending.lower() not in FORMATS:
+        raise OutputError(f"{target} cannot be written: pictures end in {', '.join(FORMATS)}, not in {ending!r}.")
+    return ending
+
+
 def encode(image: Image.Image, ending: str, name: str = "The image") -> tuple[bytes, list[str]]:
     """The bytes of an image file, and one line for each thing that its format could not keep; see `save`."""
     if ending.lower() not in FORMATS:

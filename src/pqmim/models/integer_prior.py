@@ -237,8 +237,11 @@ class IntegerPrior:
             x = block(x)
         return to_activation(x)
 
-    def tables(self, tokens: Tensor, coded: range) -> Iterator[tuple[int, Tensor]]:
-        """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d): int32 (N, K + 1)."""
+    def tables(self, tokens: Tensor, coded: range, temperature: int = 16) -> Iterator[tuple[int, Tensor]]:
+        """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d): int32 (N, K + 1).
+
+        ``temperature``, in sixteenths, is what logits are divided by; files are coded at 16.
+        """
         dims = self.dimensions[coded.start : coded.stop]
         rows = slice(self.first[coded.start], self.first[coded.stop])
         rank = self.term.shape[1]
@@ -247,7 +250,7 @@ class IntegerPrior:
         free = narrow(self.free(tokens, slice(coded.start * rank, coded.stop * rank))).float().split(rank, 1)
         for index, f, b, m in zip(coded, free, beta.split(dims, 1), mean.split(dims, 1)):
             extra = (f @ self.term[index]).to(torch.int32) + self.static[index]
-            yield index, frequencies(extra - self._energy(index, b, m))
+            yield index, frequencies(extra - self._energy(index, b, m), temperature)
 
     def _energy(self, index: int, beta: Tensor, mean: Tensor) -> Tensor:
         """sqrt(1 + 2 u) - 1 of the squared distances u of every codeword: int32 (N, K), 8 fractional bits."""
@@ -259,9 +262,12 @@ class IntegerPrior:
         return root.to(torch.int32) - 256
 
 
-def frequencies(logits: Tensor) -> Tensor:
+def frequencies(logits: Tensor, temperature: int = 16) -> Tensor:
     """Cumulative frequencies (N, K + 1) of logits (N, K), int32 in bits with 8 fractional bits; none is zero."""
-    deficit = (logits.amax(1, keepdim=True) - logits).clamp_(max=4095)
+    deficit = logits.amax(1, keepdim=True) - logits
+    if temperature != 16:
+        deficit = deficit.clamp_(max=1 << 16).mul_(16).floor_divide_(temperature)
+    deficit = deficit.clamp_(max=4095)
     mass = exp2(deficit).cumsum(1, dtype=torch.int32).double()  # (N, K)
     codewords = logits.shape[1]
     total = mass[:, -1:].clone()

@@ -1,0 +1,34 @@
+"""Which quality, at which scale, makes a file of a given size."""
+
+import math
+from collections.abc import Callable
+
+SCALES = (0.012, 0.003)  # bits a pixel below which half, and a quarter, of the size gives better pictures
+LOWEST = 0.010  # bits a pixel of a typical photo at quality 0
+STEP = 0.055  # about what one step of quality adds to the logarithm of the size
+
+ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
+
+
+def fit(encode: Callable[[int], bytes], room: int, pixels: int) -> tuple[int, bytes]:
+    """A quality whose payload, ``encode(quality)``, takes ``room`` bytes or a little more, and that payload.
+
+    The first one that is long enough where a step of quality adds more than a little, quality 100 where none is.
+    Sizes grow about exponentially with the quality, so two or three trials do.
+    """
+    payloads: dict[int, bytes] = {}
+    fits, exceeds = -1, 101  # qualities known to give less, and to give enough
+    quality, step = round(math.log(8 * room / pixels / LOWEST) / STEP), STEP
+    while exceeds - fits > 1:
+        quality = min(max(quality, fits + 1), exceeds - 1)
+        payloads[quality] = payload = encode(quality)
+        if room <= len(payload) <= ENOUGH * room:
+            return quality, payload
+        fits, exceeds = (quality, exceeds) if len(payload) < room else (fits, quality)
+        nearest = sorted(payloads, key=lambda tried: abs(tried - quality))[:2]
+        if len(nearest) == 2:  # what a step really adds here
+            grown = math.log((len(payloads[nearest[1]]) + 1) / (len(payload) + 1))
+            step = max(grown / (nearest[1] - quality), 0.2 * STEP)
+        quality += math.ceil(math.log(room / (len(payload) + 1)) / step)
+    quality = min(exceeds, 100)
+    return quality, payloads[quality]
