@@ -2,9 +2,10 @@
 
     python benchmarks/entropy.py KODAK --json results/kodak/entropy.json
 
-Static frequencies are those of the very codes they are charged for, each sub-quantizer's over the whole set at one
-quality: no static table could do better.  The float original is the released training state of the prior
-(`weights/default-prior.safetensors`); it is charged for the same codes.
+Two static rivals are charged for the same codes, sub-quantizer by sub-quantizer: the frequencies of the training
+photos at each rate, which is what a codec without a prior would ship; and the frequencies of the very codes they are
+charged for, over the whole set at one quality, which no static table can beat.  The float original of the prior and
+the former frequencies are in `weights/default-prior.safetensors`.
 """
 
 import argparse
@@ -21,7 +22,8 @@ from pqmim import Codec
 from pqmim.bitstream.container import read
 from pqmim.evaluation.results import write_results
 from pqmim.models.integer_prior import rate_of
-from pqmim.models.masked_prior import MaskedPrior, PriorConfig
+from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
+from pqmim.models.transforms import blend
 from pqmim.training.prior import ideal_bits
 
 FLOAT = Path(__file__).parents[1] / "weights" / "default-prior.safetensors"
@@ -36,17 +38,20 @@ def main() -> None:
     args = parser.parse_args()
 
     codec = Codec()
-    original = load_original(codec, args.original) if args.original.exists() else None
+    original, shipped = load_original(codec, args.original)
     photos = sorted(path for path in args.folder.iterdir() if path.suffix.lower() in {".png", ".webp"})
     rows = []
     for quality in tqdm(args.quality, desc="entropy", unit="quality"):
-        rows.append({"quality": quality} | measure(codec, original, photos, quality))
+        rows.append({"quality": quality} | measure(codec, original, shipped, photos, quality))
         print(json.dumps(rows[-1]))
     write_results({"dataset": args.folder.name, "images": len(photos), "qualities": rows}, args.json, force=True)
 
 
-def measure(codec: Codec, original: MaskedPrior | None, photos: list[Path], quality: int) -> dict[str, float]:
+def measure(
+    codec: Codec, original: MaskedPrior, shipped: torch.Tensor, photos: list[Path], quality: int
+) -> dict[str, float]:
     """Mean bytes a photo, and ratios between the ways to spend them."""
+    rate = rate_of(torch.tensor([quality]), len(shipped))
     codewords = codec.weights.quantizer.codewords
     size = len(codec.weights.quantizer.dimensions)
     active = codec.weights.active[quality]
@@ -63,46 +68,40 @@ def measure(codec: Codec, original: MaskedPrior | None, photos: list[Path], qual
         ideal += bits / 8
         fixed += active * codes[0].size
         overhead.append(len(data) - bits / 8)
-        if original is not None:
-            flat = torch.from_numpy(codes).flatten(1).T[None]
-            floating += (
-                ideal_bits(
-                    original,
-                    flat,
-                    rate_of(torch.tensor([quality]), original.level.shape[0]),
-                    active,
-                    codec.weights.groups,
-                    codes.shape[1],
-                )
-                / 8
-            )
+        flat = torch.from_numpy(codes).flatten(1).T[None]
+        floating += ideal_bits(original, flat, rate, active, codec.weights.groups, codes.shape[1]) / 8
     p = histogram / histogram.sum(1, keepdims=True).clip(1)
-    static = -(histogram * np.log2(p.clip(1e-12))).sum() / 8
+    oracle = -(histogram * np.log2(p.clip(1e-12))).sum() / 8
+    table = blend(shipped.flatten(1), rate).view(size, codewords).double().mul(LN2).log_softmax(-1) / LN2
+    static = -(histogram * table.numpy()).sum() / 8
     header = len(read(data).header.pack())
     found = {
         "active": active,
         "bytes": real / len(photos),
         "ideal_bytes": ideal / len(photos),
         "static_bytes": static / len(photos),
+        "oracle_static_bytes": oracle / len(photos),
         "fixed_bytes": fixed / len(photos),
         "header_bytes": header,
         "real_over_ideal_bytes": float(np.mean(overhead)),
         "worst_over_ideal_bytes": float(np.max(overhead)),
         "real_over_static": real / (static + header * len(photos)) - 1,
+        "real_over_oracle_static": real / (oracle + header * len(photos)) - 1,
+        "float_bytes": floating / len(photos),
+        "integer_over_float": ideal / floating - 1,
     }
-    if original is not None:
-        found |= {"float_bytes": floating / len(photos), "integer_over_float": ideal / floating - 1}
     return {key: round(value, 5) for key, value in found.items()}
 
 
-def load_original(codec: Codec, path: Path) -> MaskedPrior:
-    """The float prior, without rounding anywhere."""
+def load_original(codec: Codec, path: Path) -> tuple[MaskedPrior, torch.Tensor]:
+    """The float prior, without rounding anywhere, and the static frequencies (R, M, K) in log2."""
     tensors = load_file(path)
+    static = tensors.pop("static_log2_probability").float()
     sizes = {field: int(tensors.pop(f"config.{field}")) for field in ("width", "blocks", "heads", "hidden", "rank")}
     quantizer = codec.weights.quantizer
     prior = MaskedPrior(PriorConfig(**sizes), quantizer.codebook, quantizer.dimensions, len(tensors["level"]))
     prior.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
-    return prior.eval().requires_grad_(False)
+    return prior.eval().requires_grad_(False), static
 
 
 if __name__ == "__main__":

@@ -48,18 +48,23 @@ def train(
     (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
     if last == 1:
         return
-    groups = prior_stage.nested_groups(model.entropies()[1:4])
+    rates = len(plan.lambdas) + 1
+    groups = prior_stage.nested_groups(model.entropies()[1 : 1 + rates // 2])  # the rates that most files have
     prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups, plan.price_scale)
-    keep_original(out / f"{plan.name}-prior.safetensors", prior)
+    keep_original(out / f"{plan.name}-prior.safetensors", prior, model.quantizer.log2_probability)
 
 
-def keep_original(path: Path, prior: MaskedPrior) -> None:
-    """Write the prior's float original, its parameters in half precision: to compare with, and to train on from."""
+def keep_original(path: Path, prior: MaskedPrior, log2_probability: Tensor) -> None:
+    """Write the prior's float original, its parameters in half precision: to compare with, and to train on from.
+
+    With it go the static frequencies (L + 1, M, K) of the training photos, which it does better than.
+    """
     tensors = {
         key: (tensor if key == "codebook" else tensor.half()).contiguous() for key, tensor in prior.state_dict().items()
     }
+    tensors["static_log2_probability"] = log2_probability.half().contiguous()
     tensors |= {f"config.{key}": torch.tensor(value) for key, value in asdict(prior.config).items()}
     save_file(tensors, path)
 

@@ -1,0 +1,269 @@
+"""Exact sizes, cut files, tiny files, completion: what one stream gives between compression and generation.
+
+    python benchmarks/hybrid.py KODAK --features squeezenet1_1.safetensors --json results/kodak/hybrid.json
+
+ThumbHash and BlurHash are measured where their packages are installed: pip install thumbhash blurhash.
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from pqmim import Codec
+from pqmim.bitstream.container import read
+from pqmim.bitstream.errors import PqmimError
+from pqmim.evaluation.features import SqueezeNetDistance
+from pqmim.evaluation.metrics import psnr
+from pqmim.evaluation.results import write_results
+
+SIZES = (100, 200, 500, 1000, 5000, 20000)
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+MADE = (0.05, 0.2, 0.5, 0.8)  # shares beside which a file is made for that size
+PREFIX_QUALITY = 50
+CUT_QUALITY = 20
+TINY = 200  # bytes
+
+Photos = dict[str, np.ndarray]
+Distance = Callable[[np.ndarray, np.ndarray], float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--features", type=Path, required=True, metavar="FILE", help="SqueezeNet 1.1 weights")
+    parser.add_argument("--json", type=Path, default=Path("results/kodak/hybrid.json"), metavar="FILE")
+    parser.add_argument("--cuts", type=int, default=200, metavar="N", help="random cuts a photo (default: 200)")
+    parser.add_argument("--threads", type=int, metavar="N")
+    args = parser.parse_args()
+    codec, distance = Codec(threads=args.threads), SqueezeNetDistance(args.features)
+    paths = sorted(path for path in args.folder.iterdir() if path.suffix.lower() in {".png", ".webp"})
+    photos = {path.name: np.asarray(Image.open(path).convert("RGB")) for path in paths}
+    results = {
+        "dataset": args.folder.name,
+        "images": len(photos),
+        "sizes": [exact_size(codec, photos, size) for size in SIZES],
+        "tiny": tiny(codec, photos, distance),
+        "prefix": prefix(codec, photos),
+        "completion": completion(codec, photos, distance),
+        "cuts": cuts(codec, photos, args.cuts),
+    }
+    write_results(results, args.json, force=True)
+
+
+def exact_size(codec: Codec, photos: Photos, size: int) -> dict:
+    """Files of a size: what is left of it, how good they are, how many trials and seconds the search takes."""
+    unused, fidelity, seconds, scales, over = [], [], [], [], 0
+    trials = _count_trials(codec)
+    for rgb in tqdm(photos.values(), desc=f"{size} bytes", unit="photo"):
+        start = time.perf_counter()
+        data = codec.compress(rgb, size=size)
+        seconds.append(time.perf_counter() - start)
+        over += len(data) > size
+        unused.append(size - len(data))
+        fidelity.append(psnr(rgb, _decoded(codec, data)))
+        scales.append(read(data).header.scale)
+    return _rounded(
+        {
+            "bytes": size,
+            "over": over,
+            "unused_bytes": np.mean(unused),
+            "psnr": np.mean(fidelity),
+            "trials": trials() / len(photos),
+            "seconds": np.mean(seconds),
+            "scale": np.mean(scales),
+        }
+    )
+
+
+def _count_trials(codec: Codec) -> Callable[[], int]:
+    encode, calls = type(codec)._encode, []
+
+    def counted(rgb: np.ndarray, quality: int):
+        calls.append(quality)
+        return encode(codec, rgb, quality)
+
+    codec._encode = counted
+    return lambda: len(calls)
+
+
+def tiny(codec: Codec, photos: Photos, distance: Distance) -> dict:
+    """A whole photo in 200 bytes, beside whatever else fits there."""
+    ways: dict[str, Callable[[np.ndarray], tuple[int, np.ndarray] | None]] = {
+        "pqmim": lambda rgb: _sized(codec, rgb, "expect"),
+        "pqmim, sampled": lambda rgb: _sized(codec, rgb, "sample"),
+        "webp, shrunk": lambda rgb: _shrunk(rgb, "WEBP", {"method": 6}),
+        "jpeg, shrunk": lambda rgb: _shrunk(rgb, "JPEG", {"optimize": True}),
+        "avif, shrunk": lambda rgb: _shrunk(rgb, "AVIF", {"speed": 4}),
+        "jxl, shrunk": lambda rgb: _shrunk(rgb, "JXL", {"effort": 9}),
+        "thumbhash": _thumbhash,
+        "blurhash": _blurhash,
+    }
+    found = {}
+    for name, way in ways.items():
+        rows = []
+        for rgb in tqdm(photos.values(), desc=name, unit="photo"):
+            made = way(rgb)
+            if made is None:
+                break
+            rows.append((made[0], psnr(rgb, made[1]), distance(rgb, made[1])))
+        found[name] = (
+            _rounded(dict(zip(("bytes", "psnr", "squeezenet"), np.mean(rows, 0)))) if len(rows) == len(photos) else None
+        )
+    files = [codec.compress(rgb, size=TINY) for rgb in photos.values()]
+    start = time.perf_counter()
+    for data in files:
+        codec.decompress(data)
+    return {"bytes": TINY, "ways": found, "decode_s": round((time.perf_counter() - start) / len(files), 4)}
+
+
+def _sized(codec: Codec, rgb: np.ndarray, complete: str) -> tuple[int, np.ndarray]:
+    data = codec.compress(rgb, size=TINY)
+    return len(data), _decoded(codec, data, complete=complete)
+
+
+def _shrunk(rgb: np.ndarray, form: str, options: dict) -> tuple[int, np.ndarray] | None:
+    """The best of all sizes and a few qualities whose file fits, enlarged again; None if none does."""
+    best = None
+    height, width = rgb.shape[:2]
+    try:
+        if form == "JXL":
+            import pillow_jxl  # noqa: F401
+        for part in range(6, 97, 2):
+            small = Image.fromarray(rgb).resize((part, max(1, part * height // width)), Image.Resampling.LANCZOS)
+            for quality in (0, 10, 30, 50):
+                buffer = io.BytesIO()
+                small.save(buffer, form, quality=quality, **options)
+                if len(buffer.getvalue()) <= TINY:
+                    large = Image.open(buffer).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+                    fidelity = psnr(rgb, np.asarray(large))
+                    if best is None or fidelity > best[0]:
+                        best = fidelity, len(buffer.getvalue()), np.asarray(large)
+            if best is None and part > 12:
+                return None  # not even these few pixels fit
+    except (ImportError, KeyError):
+        return None
+    return best and best[1:]
+
+
+def _thumbhash(rgb: np.ndarray) -> tuple[int, np.ndarray] | None:
+    try:
+        import thumbhash
+    except ImportError:
+        return None
+    small = Image.fromarray(rgb)
+    small.thumbnail((100, 100))
+    pixels = np.asarray(small.convert("RGBA")).ravel().tolist()
+    hashed = thumbhash.rgba_to_thumb_hash(small.width, small.height, pixels)
+    image = Image.fromarray(thumbhash_pixels(bytes(hashed), *small.size))
+    return len(hashed), np.asarray(image.resize(rgb.shape[1::-1], Image.Resampling.BICUBIC))
+
+
+def thumbhash_pixels(data: bytes, width: int, height: int) -> np.ndarray:
+    """An opaque ThumbHash as pixels (height, width, 3); the package's own decoder (0.1.2) draws one column for all.
+
+    Fields after evanw.github.io/thumbhash: brightness and two colour differences, each a mean and a triangle of
+    cosine coefficients of four bits.
+    """
+    head, more = int.from_bytes(data[:3], "little"), int.from_bytes(data[3:5], "little")
+    means = (head & 63) / 63, (head >> 6 & 63) / 31.5 - 1, (head >> 12 & 63) / 31.5 - 1
+    scales = (head >> 18 & 31) / 31, (more >> 3 & 63) / 63 * 1.25, (more >> 9 & 63) / 63 * 1.25
+    terms = (7, max(3, more & 7)) if more >> 15 else (max(3, more & 7), 7)
+    nibbles = iter([(byte >> shift & 15) / 7.5 - 1 for byte in data[5:] for shift in (0, 4)])
+    x, y = (np.pi * (np.arange(side) + 0.5) / side for side in (width, height))
+    planes = []
+    for mean, scale, (nx, ny) in zip(means, scales, (terms, (3, 3), (3, 3))):
+        plane = np.full((height, width), mean)
+        for cy in range(ny):
+            for cx in range(0 if cy else 1, -(-nx * (ny - cy) // ny)):
+                plane += 2 * scale * next(nibbles) * np.outer(np.cos(cy * y), np.cos(cx * x))
+        planes.append(plane)
+    light, p, q = planes
+    blue = light - 2 / 3 * p
+    red = (3 * light - blue + q) / 2
+    return (np.stack([red, red - q, blue], -1) * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def _blurhash(rgb: np.ndarray) -> tuple[int, np.ndarray] | None:
+    """At its largest, 9 x 9 components."""
+    try:
+        import blurhash
+    except ImportError:
+        return None
+    small = Image.fromarray(rgb)
+    small.thumbnail((64, 64))
+    hashed = blurhash.encode(np.asarray(small).tolist(), components_x=9, components_y=9)
+    image = Image.fromarray(np.array(blurhash.decode(hashed, *small.size)).clip(0, 255).astype(np.uint8))
+    return len(hashed), np.asarray(image.resize(rgb.shape[1::-1], Image.Resampling.BICUBIC))
+
+
+def prefix(codec: Codec, photos: Photos) -> dict:
+    """PSNR of the first part of one file, and of a file made for that size."""
+    curves, made = [], []
+    for rgb in tqdm(photos.values(), desc="prefixes", unit="photo"):
+        data = codec.compress(rgb, PREFIX_QUALITY)
+        header = read(data).header_size
+        cut = {share: max(header + 1, round(share * len(data))) for share in SHARES}
+        curves.append([psnr(rgb, _decoded(codec, data[: cut[share]])) for share in SHARES])
+        made.append([psnr(rgb, _decoded(codec, codec.compress(rgb, size=cut[share]))) for share in MADE])
+    mean = np.mean(curves, 0)
+    return {
+        "quality": PREFIX_QUALITY,
+        "shares": SHARES,
+        "psnr": [round(float(value), 3) for value in mean],
+        "largest_step_down": round(float(max(0, (mean[:-1] - mean[1:]).max())), 4),
+        "made_for_size": {str(share): round(float(value), 3) for share, value in zip(MADE, np.mean(made, 0))},
+    }
+
+
+def completion(codec: Codec, photos: Photos, distance: Distance) -> dict:
+    """Half of the codes sent: what the prior makes of the rest, against leaving it at its codebook's mean."""
+    rows: dict[str, list] = {"expect": [], "sample": [], "none": []}
+    for rgb in tqdm(photos.values(), desc="completion", unit="photo"):
+        data = codec.compress(rgb, PREFIX_QUALITY)
+        low, high = read(data).header_size + 2, len(data)
+        while high - low > 1:  # the shortest prefix that determines half of the codes
+            middle = (low + high) // 2
+            low, high = (middle, high) if codec._receive(data[:middle])[1].share < 0.5 else (low, middle)
+        for way, found in rows.items():
+            decoded = _decoded(codec, data[:high], complete=way)
+            found.append((psnr(rgb, decoded), distance(rgb, decoded)))
+    return {way: _rounded(dict(zip(("psnr", "squeezenet"), np.mean(found, 0)))) for way, found in rows.items()}
+
+
+def cuts(codec: Codec, photos: Photos, count: int) -> dict:
+    """Cut files decode to the codes of whole ones: every byte of a 2 kB file, random places of every photo's."""
+    rng = np.random.default_rng(0)
+    tried = wrong = 0
+    for number, rgb in enumerate(tqdm(photos.values(), desc="cuts", unit="photo")):
+        files = [(codec.compress(rgb, CUT_QUALITY), count)]
+        if number == 0:
+            files.append((codec.compress(rgb, size=2000), None))
+        for data, places in files:
+            container, whole = codec._receive(data)
+            every = range(container.header_size, len(data))
+            for end in every if places is None else rng.choice(every, min(places, len(every)), replace=False):
+                tried += 1
+                try:
+                    grid = codec._receive(data[:end])[1]
+                    wrong += not np.array_equal(grid.codes[grid.known], whole.codes[grid.known])
+                except PqmimError:
+                    wrong += 1
+    return {"tried": tried, "wrong": wrong}
+
+
+def _decoded(codec: Codec, data: bytes, **options: str) -> np.ndarray:
+    return np.asarray(codec.decompress(data, **options))
+
+
+def _rounded(row: dict) -> dict:
+    return {key: round(float(value), 4) for key, value in row.items()}
+
+
+if __name__ == "__main__":
+    main()
