@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from pqmim.models.transforms import blend
 
+FEW = 4  # sub-quantizers assigned at a time: neighbours are of about one width, and (B, n, 4, K) stays small
+
 
 class ProductQuantizer(nn.Module):
     """Codebooks of ``dimensions`` (M sizes), over latent channels in ``order``, for L rate levels.
@@ -67,9 +69,12 @@ class ProductQuantizer(nn.Module):
 
         ``vectors`` (B, n, M, D) and ``weights`` (B, M, D) as ``split`` and ``weights`` give them; (B, n, m, K).
         """
-        words, weights = self.codebook[which], weights[:, which]
+        width = max(self.dimensions[which])
+        words, weights = self.codebook[which, :, :width], weights[:, which, :width]
         energy = torch.einsum("bmd,mkd->bmk", weights, words.square())
-        return energy[:, None] - 2 * torch.einsum("bnmd,mkd->bnmk", vectors[:, :, which] * weights[:, None], words)
+        return energy[:, None] - 2 * torch.einsum(
+            "bnmd,mkd->bnmk", vectors[:, :, which, :width] * weights[:, None], words
+        )
 
     @torch.no_grad()
     def assign(self, z: Tensor, rate: Tensor, price: Tensor, active: Tensor | None = None) -> Tensor:
@@ -81,10 +86,12 @@ class ProductQuantizer(nn.Module):
         level = level_of_rate(rate)
         vectors, weights = self.split(z, level), self.weights(level)
         bits = -blend(self.log2_probability.flatten(1), rate).view(len(z), 1, *self.codebook.shape[:2])
+        cost = price[:, None, None, None] * bits  # (B, 1, M, K)
         codes = []
-        for part in vectors.split(64, 1):  # bounds memory: (B, 64, M, K)
-            codes.append((self.distances(part, weights) + price[:, None, None, None] * bits).argmin(-1))
-        found = torch.cat(codes, 1)
+        for start in range(0, len(self.dimensions), FEW):
+            which = slice(start, start + FEW)
+            codes.append((self.distances(vectors, weights, which) + cost[:, :, which]).argmin(-1))
+        found = torch.cat(codes, 2)
         if active is not None:
             found = found * (torch.arange(found.shape[-1], device=found.device) < active[:, None, None])
         return found
