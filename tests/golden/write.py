@@ -5,9 +5,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from pqmim.codec import Codec
+from pqmim.models.sampler import Sampler
 
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parents[1] / "demo" / "coffee.png"
@@ -18,21 +20,35 @@ def main() -> None:
     photo = np.asarray(Image.open(PHOTO).convert("RGB"))
     odd = photo[100:137, 200:253]
     alpha = np.tile(np.arange(53, dtype=np.uint8) * 4, (37, 1))
-    pictures = {f"coffee-q{quality}": (photo, quality) for quality in (0, 20, 50, 90)}
-    pictures |= {"pixel-q50": (photo[:1, :1], 50), "odd-q100": (odd, 100), "alpha-q40": (np.dstack([odd, alpha]), 40)}
+    files = {f"coffee-q{quality}": codec.compress(photo, quality) for quality in (0, 20, 50, 90)}
+    files |= {f"coffee-{size}-bytes": codec.compress(photo, size=size) for size in (60, 200, 2000)}
+    files |= {
+        "pixel-q50": codec.compress(photo[:1, :1], 50),
+        "odd-q100": codec.compress(odd, 100),
+        "alpha-q40": codec.compress(np.dstack([odd, alpha]), 40),
+    }
     records = json.loads((FOLDER / "digests.json").read_text()) if (FOLDER / "digests.json").exists() else {}
-    for name, (picture, quality) in pictures.items():
-        data = codec.compress(picture, quality)
+    for name, data in files.items():
         decoded = np.asarray(codec.decompress(data))
+        _, grid = codec._receive(data)
         name = f"{codec.weights.id:03x}-{name}.pqm"
         (FOLDER / name).write_bytes(data)
         records[name] = {
             "file": hashlib.sha256(data).hexdigest(),
-            "codes": hashlib.sha256(codec.codes(data).tobytes()).hexdigest(),
+            "codes": hashlib.sha256(grid.codes.tobytes()).hexdigest(),
             "shape": list(decoded.shape),
             "mean": [round(float(value), 3) for value in decoded.mean((0, 1))],
         }
+        if name.endswith("-q20.pqm"):
+            records[name]["drawn"] = {str(steps or "file"): drawn(codec, data, steps) for steps in (None, 3)}
     (FOLDER / "digests.json").write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
+
+
+def drawn(codec: Codec, data: bytes, steps: int | None) -> str:
+    _, grid = codec._receive(data[: len(data) // 2])
+    with torch.inference_mode():
+        grid.sample(Sampler(seed=1), steps)
+    return hashlib.sha256(grid.codes.tobytes()).hexdigest()
 
 
 if __name__ == "__main__":
