@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from pqmim import __version__
-from pqmim.cli import check, compress, decompress, evaluate, info, train
+from pqmim.cli import check, compress, decompress, evaluate, info, report, train
 from pqmim.cli.messages import USER_ERRORS, complain
 
-VERBS = (compress, decompress, info, check, evaluate, train)
+VERBS = (compress, decompress, info, check, evaluate, report, train)
 
 EXAMPLES = """\
 examples:
