@@ -21,7 +21,7 @@ PHOTOS = 3  # of a folder that holds more
 RATES = (0.1, 0.2, 0.4)  # bits a pixel: the sizes aimed at
 SIDE = 208  # of a crop, in pixels: five stand side by side on a desk, two on a phone
 STEP = 16  # between the places that a crop may have
-QUALITIES = range(1, 101)
+QUALITIES = range(101)
 
 
 class Crop(NamedTuple):
@@ -49,8 +49,7 @@ def examples(
     """Crops of some photos of a folder, spread over it in the order of their names.
 
     At each of `RATES`, each of the `others` makes the file whose size comes nearest, and pqmim one of the smallest of
-    these sizes: no codec shown has fewer bytes than pqmim by choice. The part shown is where neighbouring pixels differ
-    most. Raises InvalidImage where the folder holds no photo or an unreadable one, ValueError without others.
+    these sizes, so that none shown beside it had fewer bytes. The part shown is where neighbouring pixels differ most. Raises InvalidImage where the folder holds no photo or an unreadable one, ValueError without others.
     """
     if not others:
         raise ValueError("Crops at equal bytes need another codec to be equal to.")
@@ -87,7 +86,7 @@ def _row(rgb: np.ndarray, rate: float, codec: "Codec", others: Sequence[ImageCod
 
 
 def nearest_size(codec: ImageCodec, rgb: np.ndarray, size: int) -> bytes:
-    """The file of a codec with a dial from 1 to 100 whose size comes nearest to `size`, found by bisection."""
+    """The file of a codec with a dial from 0 to 100 whose size comes nearest to `size`, found by bisection."""
     tried: dict[int, bytes] = {}
 
     def length(quality: int) -> int:
