@@ -49,7 +49,8 @@ def examples(
     """Crops of some photos of a folder, spread over it in the order of their names.
 
     At each of `RATES`, each of the `others` makes the file whose size comes nearest, and pqmim one of the smallest of
-    these sizes, so that none shown beside it had fewer bytes. The part shown is where neighbouring pixels differ most. Raises InvalidImage where the folder holds no photo or an unreadable one, ValueError without others.
+    these sizes, so that none shown beside it had fewer bytes. The part shown is where neighbouring pixels differ most.
+    Raises InvalidImage where the folder holds no photo or an unreadable one, ValueError without others.
     """
     if not others:
         raise ValueError("Crops at equal bytes need another codec to be equal to.")

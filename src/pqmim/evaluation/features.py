@@ -64,7 +64,7 @@ class SqueezeNetDistance:
 
     @torch.inference_mode()
     def __call__(self, a: np.ndarray, b: np.ndarray) -> float:
-        """The distance of two uint8 pictures (H, W, 3) in sRGB; raises ValueError where shapes differ or a side < 17."""
+        """The distance of two uint8 sRGB pictures (H, W, 3); raises ValueError where shapes differ or a side < 17."""
         if a.shape != b.shape:
             raise ValueError(f"Only pictures of one shape can be compared, not {a.shape} and {b.shape}.")
         if min(a.shape[:2]) < self.min_side:

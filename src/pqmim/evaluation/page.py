@@ -43,7 +43,7 @@ class Evaluation(NamedTuple):
 
 
 def page(evaluations: Sequence[Evaluation], examples: Sequence[tuple[Example, str, list[list[str]]]] = ()) -> str:
-    """The whole HTML document; `examples` come with the links of their pictures: the photo's, then those of the rows."""
+    """The whole HTML document; `examples` come with the links of their pictures: the photo's, and those of the rows."""
     sections = [_evaluation(number, evaluation) for number, evaluation in enumerate(evaluations, 1)]
     links = [
         (f"#evaluation-{number}", f"{evaluation.title} ({evaluation.name})")
@@ -57,7 +57,7 @@ def page(evaluations: Sequence[Evaluation], examples: Sequence[tuple[Example, st
         element("h1", "Rate and distortion"),
         element(
             "p",
-            "Rates are sizes of coded files, headers included, in bits a pixel (bpp). Figures are means over the photos.",
+            "Rates are sizes of coded files, headers included, in bits a pixel (bpp). Figures are means over photos.",
         ),
         element("nav", navigation) if len(links) > 1 else "",
         *sections,
@@ -94,9 +94,10 @@ def _circumstances(evaluation: Evaluation) -> str:
         libraries |= codec.get("versions", {})
     pixels = sum(image["width"] * image["height"] for image in record["images"]) / 1e6
     weights = "".join(f" SHA-256 of the weights for {key}: {sha}." for key, sha in record.get("features", {}).items())
+    software = ", ".join(f"{name} {version}" for name, version in libraries.items())
     return (
         f"{_count(len(record['images']), 'photo')}, {pixels:.1f} megapixels in all. {machine['cpu']}, "
-        f"{_count(machine['threads'], 'thread')}; {', '.join(f'{name} {version}' for name, version in libraries.items())}. "
+        f"{_count(machine['threads'], 'thread')}; {software}. "
         f"From {evaluation.name}.{weights}"
     )
 
@@ -126,9 +127,9 @@ def _bd_rates(codecs: Mapping, measure: str) -> Html:
         element("h3", f"Bits at equal {DB[measure]}"),
         element(
             "p",
-            f"BD-rate: the bits that a column's codec needs at equal {DB[measure]} beyond those of the row's, in percent; "
-            "less is better. PCHIP over log rate, between the rates given; below each figure, the qualities that both "
-            "codecs reach there, over which the mean is taken.",
+            f"BD-rate: the bits that a column's codec needs at equal {DB[measure]} beyond those of the row's, in "
+            "percent; less is better. PCHIP over log rate, between the rates given; below each figure, the qualities "
+            "that both codecs reach there, over which the mean is taken.",
             class_="faint",
         ),
         table(["against", *map(_name, codecs)], rows),
@@ -149,9 +150,9 @@ def _published(evaluation: Evaluation, measure: str) -> Html:
         element("h3", f"Beside published curves, at equal {DB[measure]}"),
         element(
             "p",
-            "BD-rate against figures that others published for the same photos; their rates may leave headers out. Below "
-            "each figure, the qualities that both curves reach and the published codec's rates there: the mean is over "
-            "these alone. Empty where curves do not meet.",
+            "BD-rate against figures that others published for the same photos; their rates may leave headers out. "
+            "Below each figure, the qualities that both curves reach and the published codec's rates there: the "
+            "mean is over these alone. Empty where curves do not meet.",
             class_="faint",
         ),
         table(head, first) if first else "",

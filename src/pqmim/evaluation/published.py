@@ -63,9 +63,10 @@ def published_bd_rates(
 ) -> dict[str, dict]:
     """BD-rates of measured codecs against published ones, over all the qualities that both of a pair reach.
 
-    `codecs` are those of an evaluation, `measure` is psnr or ms_ssim. Returns {published name: {"percent": {codec: ...},
-    measure: {codec: [low, high]}, "bpp": {codec: [low, high]}}}: percent of the published codec's rate, the qualities
-    that the mean was taken over, in dB, and the published codec's rates there; null where the curves do not meet.
+    `codecs` are those of an evaluation, `measure` is psnr or ms_ssim. Returns {published name: {"percent":
+    {codec: ...}, measure: {codec: [low, high]}, "bpp": {codec: [low, high]}}}: percent of the published codec's rate,
+    the qualities that the mean was taken over, in dB, and the published codec's rates there; null where the curves do
+    not meet.
     """
     tables = {}
     for reference, known in published.items():
