@@ -12,7 +12,7 @@ from pqmim.training.loop import Unfinished
 def test_without_a_verb_it_shows_its_help(run):
     status, out, err = run()
     assert (status, out) == (2, b"")
-    for verb in ("compress", "decompress", "info", "check", "evaluate", "train"):
+    for verb in ("compress", "decompress", "info", "check", "evaluate", "report", "train"):
         assert f"\n    {verb} " in err
 
 
@@ -23,7 +23,7 @@ def test_version(run, capsysbinary):
     assert capsysbinary.readouterr().out.startswith(b"pqmim 0.")
 
 
-@pytest.mark.parametrize("verb", ["compress", "decompress", "info", "check", "evaluate", "train"])
+@pytest.mark.parametrize("verb", ["compress", "decompress", "info", "check", "evaluate", "report", "train"])
 def test_every_verb_has_examples(run, verb, capsysbinary):
     with pytest.raises(SystemExit) as stop:
         run(verb, "--help")

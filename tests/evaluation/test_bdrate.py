@@ -8,7 +8,9 @@ QUALITIES = np.array([25.0, 28.1, 31.5, 34.0, 36.2])
 
 
 def test_equal_curves():
-    assert bd_rate((RATES, QUALITIES), (RATES, QUALITIES)) == (0, 25, 36.2)
+    result = bd_rate((RATES, QUALITIES), (RATES, QUALITIES))
+    assert result[:3] == (0, 25, 36.2)
+    assert result.reference_rates == pytest.approx((0.1, 1.5))
 
 
 @pytest.mark.parametrize("rate_range", [None, (0.15, 1.0), (0.01, 10)])
@@ -33,6 +35,7 @@ def test_a_hand_computed_case():
     result = bd_rate(reference, test, (np.exp(2), np.exp(9)))
     assert result.percent == pytest.approx(100 * np.expm1(0.25))
     assert (result.low, result.high) == pytest.approx((2, 3))
+    assert result.reference_rates == pytest.approx((np.exp(2), np.exp(3)))
 
 
 def test_a_range_of_rates_cuts_both_curves():

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from pqmim.bitstream.errors import OutputError
-from pqmim.evaluation.plots import _spread, rd_plot
+from pqmim.evaluation.plots import _spread, draw_rd, rd_plot
 from pqmim.evaluation.published import PublishedCurve
 
 
@@ -34,6 +34,23 @@ def test_svg_is_the_same_every_time(tmp_path):
     assert text == (tmp_path / "b.svg").read_text()
     for label in ("pqmim", "AVIF", "hyperprior", "Kodak: PSNR over RGB (dB)"):
         assert f"<!-- {label} -->" in text
+
+
+def test_other_measures():
+    rows = [{"bpp": 0.1 * s, "psnr": 20 + s, "ms_ssim": 1 - 0.3 / s, "squeezenet": 0.5 / s} for s in range(1, 9)]
+    record = {"dataset": "kodak", "codecs": {"pqmim": {"settings": rows}, **results("jpeg")["codecs"]}}
+    published = {"one": PublishedCurve((0.1, 0.5), (28, 32), (0.9, 0.98), ""), **PUBLISHED}
+    ms_ssim = draw_rd([record], published, measure="ms_ssim").decode()
+    for label, there in (("pqmim", True), ("JPEG", False), ("one", True), ("hyperprior", False)):
+        assert (f"<!-- {label} -->" in ms_ssim) == there
+    squeezenet = draw_rd([record], published, measure="squeezenet").decode()
+    assert "<!-- Kodak: SqueezeNet feature distance (less is closer) -->" in squeezenet
+    assert "<!-- one -->" not in squeezenet and "<!-- pqmim -->" in squeezenet
+
+
+def test_nothing_to_draw():
+    with pytest.raises(ValueError, match="no curve of squeezenet"):
+        draw_rd([results("jpeg")], PUBLISHED, measure="squeezenet")
 
 
 def test_targets(tmp_path):

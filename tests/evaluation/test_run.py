@@ -1,4 +1,6 @@
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from pqmim.evaluation import run
 from pqmim.evaluation.bdrate import bd_rate
 from pqmim.evaluation.codecs import make_codec
 from pqmim.evaluation.metrics import ms_ssim, psnr
-from pqmim.evaluation.results import read_results, write_results
+from pqmim.evaluation.published import PublishedCurve, published_bd_rates
+from pqmim.evaluation.results import curve, is_evaluation, read_results, write_results
 from pqmim.evaluation.run import bd_rates, evaluate
 
 MEASURES = {"bytes", "bpp", "psnr", "ms_ssim", "encode_s", "decode_s"}
@@ -60,6 +63,58 @@ def test_the_measures_are_those_of_the_files(results):
         assert measures["psnr"][i] == pytest.approx(psnr(photo(240, 320, 0), decoded), abs=1e-4)
         assert measures["ms_ssim"][i] == pytest.approx(ms_ssim(photo(240, 320, 0), decoded), abs=1e-6)
         assert measures["encode_s"][i] >= 0 and measures["decode_s"][i] >= 0
+
+
+def test_the_feature_distance_is_a_measure_like_the_others(folder, results, monkeypatch):
+    class Distance:
+        min_side, sha256 = 164, "5ha"
+
+        def __init__(self, weights, *, device, threads):
+            assert (weights, device, threads) == ("w.safetensors", "cpu", 1)
+
+        def __call__(self, a, b):
+            return np.abs(a.astype(float) - b).mean() / 255
+
+    module = types.ModuleType("pqmim.evaluation.features")
+    module.SqueezeNetDistance = Distance
+    monkeypatch.setitem(sys.modules, "pqmim.evaluation.features", module)
+    found = evaluate(folder, ["jpeg"], threads=1, features="w.safetensors", progress=False)
+    assert found["features"] == {"squeezenet": "5ha"} and "features" not in results
+    jpeg = found["codecs"]["jpeg"]
+    assert set(jpeg["per_image"]["a.webp"]["squeezenet"]) == {None}  # a side of 163
+    codec = make_codec("jpeg")
+    back = codec.decode(codec.encode(photo(240, 320, 0), codec.settings[0]))
+    first = round(Distance.__call__(None, photo(240, 320, 0), back), 5)
+    assert jpeg["per_image"]["b.png"]["squeezenet"][0] == jpeg["settings"][0]["squeezenet"] == first > 0
+
+
+def test_published_curves_add_their_bd_rates(folder, results):
+    codec = results["codecs"]["jpeg"]
+    published = {"One": PublishedCurve(*map(tuple, curve(codec)), None, "a paper")}
+    found = evaluate(folder, ["jpeg"], threads=1, published=published, progress=False)
+    assert found["bd_rate_published"] == published_bd_rates(found["codecs"], published)
+    assert found["bd_rate_published"]["One"]["percent"] == {"jpeg": 0}
+    assert "bd_rate_published" not in results
+
+
+def test_a_curve_has_the_points_that_were_measured():
+    rows = [
+        {"bpp": 0.5, "psnr": 30.0, "ms_ssim": 0.99},
+        {"bpp": 0.2, "psnr": 25.0, "ms_ssim": 0.9},
+        {"bpp": 9.0, "psnr": None, "ms_ssim": 1.0},
+    ]
+    assert curve({"settings": rows}) == ([0.2, 0.5], [25, 30])
+    rates, qualities = curve({"settings": rows}, "ms_ssim")
+    assert rates == [0.2, 0.5] and qualities == pytest.approx([10, 20])
+    assert curve({"settings": rows}, "squeezenet") == ([], [])
+
+
+def test_what_an_evaluation_is(results):
+    assert is_evaluation(results)
+    for other in ([], 3, {}, {"codecs": {}}, {"codecs": {"a": {"bpp": [1]}}}, {**results, "codecs": {}}):
+        assert not is_evaluation(other)
+    for key in ("dataset", "images", "machine", "versions", "codecs"):
+        assert not is_evaluation({name: value for name, value in results.items() if name != key})
 
 
 def test_means_are_over_images(results):

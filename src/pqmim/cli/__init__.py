@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from pqmim import __version__
-from pqmim.cli import check, compress, decompress, evaluate, generate, info, preview, train
+from pqmim.cli import check, compress, decompress, evaluate, generate, info, preview, report, train
 from pqmim.cli.messages import USER_ERRORS, complain
 
-VERBS = (compress, decompress, info, check, preview, generate, evaluate, train)
+VERBS = (compress, decompress, info, check, preview, generate, evaluate, report, train)
 
 EXAMPLES = """\
 examples:

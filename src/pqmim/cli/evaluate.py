@@ -12,7 +12,9 @@ from pqmim.cli.options import add_codec_options, add_verb, check_device, extra_p
 DETAILS = """\
 Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif, and jxl where its
 Pillow plug-in is installed. Rates are sizes of coded files, header included. Prints the means and
-the BD-rates; --json keeps these and the measures of each photo.
+the BD-rates; --json keeps these and the measures of each photo. --published curves have to be of
+the same photos. --features adds the SqueezeNet feature distance, by a file of SqueezeNet 1.1's
+weights (safetensors, torchvision's names).
 
 examples:
   pqmim evaluate photos/ --codec pqmim --codec jpeg
@@ -32,7 +34,8 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--codec", action="append", required=True, metavar="NAME", help="a codec to run; repeatable")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--plot", type=_plot, metavar="FILE", help="draw them: PSNR over rate, as .svg or .png")
-    parser.add_argument("--published", type=Path, metavar="FILE", help="JSON of published curves to draw beside them")
+    parser.add_argument("--published", type=Path, metavar="FILE", help="JSON of published curves to compare with")
+    parser.add_argument("--features", type=Path, metavar="FILE", help="SqueezeNet 1.1's weights, for its distance")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_codec_options(parser)
     parser.set_defaults(run=run)
@@ -45,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     with extra_packages("eval"):
         from pqmim.evaluation.plots import rd_plot
-        from pqmim.evaluation.published import read_published
+        from pqmim.evaluation.published import landmarks, read_published
         from pqmim.evaluation.results import write_results
         from pqmim.evaluation.run import evaluate
 
@@ -56,30 +59,43 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
             device=args.device,
             threads=args.threads,
+            features=args.features,
+            published=published,
             progress=sys.stderr.isatty(),
         )
         say(_table(results))
         if args.json is not None:
             write_results(results, args.json, args.force)
         if args.plot is not None:
-            rd_plot([results], args.plot, published, force=args.force)
+            rd_plot([results], args.plot, landmarks(published or {}), force=args.force)
     return 0
 
 
 def _table(results: dict[str, Any]) -> str:
     """Means of each codec and setting, then BD-rates."""
-    lines = [f"{'codec':8}{'setting':>8}{'bytes':>10}{'bpp':>8}{'PSNR':>8}{'MS-SSIM':>9}{'s to':>8}{'s back':>8}"]
+    features = "features" in results
+    heading = f"{'codec':8}{'setting':>8}{'bytes':>10}{'bpp':>8}{'PSNR':>8}{'MS-SSIM':>9}{'s to':>8}{'s back':>8}"
+    lines = [heading + f"{'SqueezeNet':>12}" * features]
     for name, codec in results["codecs"].items():
         for row in codec["settings"]:
-            lines.append(
+            line = (
                 f"{name:8}{row['setting']:>8g}{row['bytes']:>10,.0f}{row['bpp']:>8.3f}"
                 f"{_number(row['psnr'], 2):>8}{_number(row['ms_ssim'], 4):>9}"
                 f"{row['encode_s']:>8.2f}{row['decode_s']:>8.2f}"
             )
+            lines.append(line + (f"{_number(row['squeezenet'], 5):>12}" if features else ""))
     for reference, table in results["bd_rate"].items():
         low, high = table["range_bpp"]
         for name, percent in table["percent"].items():
             lines.append(f"BD-rate of {name} over {reference}, {low} to {high} bpp: {_number(percent, 1)} %")
+    for reference, table in results.get("bd_rate_published", {}).items():
+        for name, percent in table["percent"].items():
+            if percent is None:
+                lines.append(f"BD-rate of {name} over {reference} (published): the curves do not meet")
+                continue
+            (low, high), (least, most) = table["psnr"][name], table["bpp"][name]
+            overlap = f"{low:.1f} to {high:.1f} dB, its {least:.2f} to {most:.2f} bpp"
+            lines.append(f"BD-rate of {name} over {reference} (published), {overlap}: {percent:.1f} %")
     return "\n".join(lines)
 
 

@@ -16,6 +16,7 @@ class BDRate(NamedTuple):
     percent: float  # negative: the tested codec needs fewer bits than the reference
     low: float  # the qualities over which the mean was taken
     high: float
+    reference_rates: tuple[float, float]  # at these, in bits a pixel
 
 
 def bd_rate(reference: Curve, test: Curve, rate_range: tuple[float, float] | None = None) -> BDRate:
@@ -34,7 +35,8 @@ def bd_rate(reference: Curve, test: Curve, rate_range: tuple[float, float] | Non
     if low >= high:
         raise ValueError("The curves have no quality in common, so their rates cannot be compared.")
     areas = [float(curve.integrate(low, high)) for curve in curves]
-    return BDRate(100 * math.expm1((areas[1] - areas[0]) / (high - low)), low, high)
+    rates = tuple(math.exp(curves[0](quality)) for quality in (low, high))
+    return BDRate(100 * math.expm1((areas[1] - areas[0]) / (high - low)), low, high, rates)
 
 
 def _log_rate_over_quality(rates: Sequence[float], qualities: Sequence[float]) -> PchipInterpolator:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pqmim.bitstream.errors import OutputError
 from pqmim.evaluation.published import PublishedCurve
+from pqmim.evaluation.results import curve
 from pqmim.image.files import write_atomically
 
 if TYPE_CHECKING:
@@ -17,13 +18,19 @@ if TYPE_CHECKING:
 OWN = "pqmim"
 NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "jxl": "JPEG XL"}
 COLOURS = {OWN: "#d6336c", "jpeg": "#868e96", "webp": "#2b8a3e", "avif": "#1c7ed6", "jxl": "#e8590c"}
+TITLES = {
+    "psnr": "PSNR over RGB (dB)",
+    "ms_ssim": "MS-SSIM over RGB (dB)",
+    "squeezenet": "SqueezeNet feature distance (less is closer)",
+}
 INK, FAINT_INK, FAINT, GRID = "#1b1b1f", "#868e96", "#bdc3ca", "#eceef1"
+MARGIN = 0.03  # of the range of qualities, left free above and below the curves
 LABEL_GAP = 0.042  # of the plot's height: closer labels are pushed apart
 
 
 class _Line(NamedTuple):
     label: str
-    points: list[tuple[float, float]]  # bpp, dB
+    points: list[tuple[float, float]]  # bpp and quality, in order of bpp
     published: bool
     colour: str
 
@@ -33,20 +40,39 @@ def rd_plot(
     out: str | os.PathLike,
     published: Mapping[str, PublishedCurve] | None = None,
     *,
+    measure: str = "psnr",
     max_bpp: float = 1.2,
     force: bool = False,
 ) -> None:
-    """Draws PSNR over rate for every codec of one or several results, with published curves as thin dashed lines.
+    """Writes `draw_rd` to a file; the name's ending, .svg or .png, chooses the format.
 
-    `out` ends in .svg or .png. Raises OutputError where it does not, exists without `force` or cannot be written.
+    Raises OutputError where it is another, the file exists without `force` or cannot be written.
+    """
+    ending = Path(out).suffix.lower().lstrip(".")
+    if ending not in ("svg", "png"):
+        raise OutputError(f"{out} cannot be written: a plot ends in .svg or .png.")
+    write_atomically(out, draw_rd(results, published, measure=measure, max_bpp=max_bpp, format=ending), force)
+
+
+def draw_rd(
+    results: Sequence[Mapping],
+    published: Mapping[str, PublishedCurve] | None = None,
+    *,
+    measure: str = "psnr",
+    max_bpp: float = 1.2,
+    format: str = "svg",
+) -> bytes:
+    """A plot over rate for every codec of one or several results, with published curves as thin dashed lines.
+
+    `measure` is one of `TITLES`, in the units of `results.curve`; codecs without it are left out. Returns the bytes
+    of an SVG or PNG file, the same every time. Raises ValueError where no curve has a point below `max_bpp`.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # no pyplot: the plot has no window and no global state
 
-    ending = Path(out).suffix.lower().lstrip(".")
-    if ending not in ("svg", "png"):
-        raise OutputError(f"{out} cannot be written: a plot ends in .svg or .png.")
-    lines = [line for line in _lines(results, published or {}) if line.points[0][0] < max_bpp]
+    lines = [line for line in _lines(results, published or {}, measure) if line.points[0][0] < max_bpp]
+    if not lines:
+        raise ValueError(f"There is nothing to draw: no curve of {measure} begins below {max_bpp} bits a pixel.")
     figure = Figure(figsize=(8, 5.2), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     seen = [_until(line.points, max_bpp) for line in lines]
@@ -65,32 +91,33 @@ def rd_plot(
                 markersize=3.5,
                 markevery=measured,
             )
-    low = min(points[0][1] for points in seen)
-    high = max(points[-1][1] for points in seen)
-    axes.set(xlim=(0, max_bpp), ylim=(low - 0.5, high + 0.5))
+    qualities = [quality for points in seen for _, quality in points]
+    low, high = min(qualities), max(qualities)
+    margin = MARGIN * (high - low) or MARGIN
+    axes.set(xlim=(0, max_bpp), ylim=(low - margin, high + margin))
     _label_ends(axes, lines, seen)
     dataset = ", ".join(dict.fromkeys(str(result["dataset"]) for result in results))
-    title = f"{dataset[:1].upper()}{dataset[1:]}: PSNR over RGB (dB)"
+    title = f"{dataset[:1].upper()}{dataset[1:]}: {TITLES[measure]}"
     axes.set_title(title, loc="left", color=INK, fontsize=11, pad=12)
     axes.set_xlabel("file size (bits a pixel)", color=INK)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.get_major_locator().set_params(integer=measure != "squeezenet")
     axes.tick_params(length=0, colors=INK)
     axes.grid(color=GRID)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     buffer = io.BytesIO()
     with rc_context({"svg.hashsalt": OWN}):  # the same plot gives the same file
-        figure.savefig(buffer, format=ending, dpi=160, metadata={"Date": None} if ending == "svg" else None)
-    write_atomically(out, buffer.getvalue(), force)
+        figure.savefig(buffer, format=format, dpi=160, metadata={"Date": None} if format == "svg" else None)
+    return buffer.getvalue()
 
 
-def _lines(results: Sequence[Mapping], published: Mapping[str, PublishedCurve]) -> list[_Line]:
-    lines = [_Line(name, sorted(zip(curve.bpp, curve.psnr)), True, FAINT) for name, curve in published.items()]
+def _lines(results: Sequence[Mapping], published: Mapping[str, PublishedCurve], measure: str) -> list[_Line]:
+    lines = [_Line(name, sorted(zip(*known.points(measure))), True, FAINT) for name, known in published.items()]
     for result in results:
         for name, codec in result["codecs"].items():
-            points = [(row["bpp"], row["psnr"]) for row in codec["settings"] if row["psnr"] is not None]
-            lines.append(_Line(NAMES.get(name, name), sorted(points), False, COLOURS.get(name, INK)))
-    return lines
+            points = list(zip(*curve(codec, measure)))
+            lines.append(_Line(NAMES.get(name, name), points, False, COLOURS.get(name, INK)))
+    return [line for line in lines if line.points]
 
 
 def _until(points: list[tuple[float, float]], max_bpp: float) -> list[tuple[float, float]]:

@@ -1,11 +1,15 @@
-"""The results of an evaluation as a JSON file."""
+"""The results of an evaluation as a JSON file, and the curves in them."""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pqmim.bitstream.errors import PqmimError
+from pqmim.evaluation.metrics import ms_ssim_db
 from pqmim.image.files import write_atomically
+
+MEASURES = ("bytes", "bpp", "psnr", "ms_ssim", "encode_s", "decode_s")  # of every evaluation
 
 
 def write_results(results: dict, path: str | os.PathLike, force: bool = False) -> None:
@@ -24,6 +28,29 @@ def read_results(path: str | os.PathLike) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PqmimError(f"{path} is not a file of results that pqmim evaluate wrote.") from error
     return results
+
+
+def is_evaluation(record: object) -> bool:
+    """Whether what a JSON file holds is a record of `run.evaluate`, by the names in it."""
+    try:
+        rows = [row for codec in record["codecs"].values() for row in codec["settings"]]
+        known = {"dataset", "images", "machine", "versions"} <= set(record)
+        return known and bool(rows) and all(set(MEASURES) <= set(row) for row in rows)
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
+def curve(codec: Mapping, measure: str = "psnr") -> tuple[list[float], list[float]]:
+    """Rates in bits a pixel and qualities, of the settings that have the measure, in order of their rates.
+
+    `codec` is a codec's part of an evaluation. PSNR and MS-SSIM ("ms_ssim") are in dB, the latter by `ms_ssim_db`;
+    the SqueezeNet feature distance ("squeezenet") is as it stands.
+    """
+    points = [(row["bpp"], row[measure]) for row in codec["settings"] if row.get(measure) is not None]
+    if measure == "ms_ssim":
+        points = [(rate, ms_ssim_db(value)) for rate, value in points if value < 1]
+    points.sort()
+    return [rate for rate, _ in points], [quality for _, quality in points]
 
 
 def _json(value: object, indent: str = "") -> str:

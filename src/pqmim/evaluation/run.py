@@ -4,8 +4,9 @@ import os
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -16,11 +17,16 @@ from pqmim.bitstream.errors import InvalidImage
 from pqmim.evaluation.bdrate import bd_rate
 from pqmim.evaluation.codecs import ImageCodec, make_codec
 from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
+from pqmim.evaluation.published import PublishedCurve, published_bd_rates
+from pqmim.evaluation.results import MEASURES, curve
 from pqmim.image.picture import read_picture
+
+if TYPE_CHECKING:
+    from pqmim.evaluation.features import SqueezeNetDistance
 
 PHOTO_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 BD_RANGES = {"jpeg": (0.1, 0.8), "webp": (0.1, 0.9), "avif": (0.1, 0.9)}  # rates in bits a pixel
-DIGITS = {"bytes": 0, "bpp": 5, "psnr": 4, "ms_ssim": 6, "encode_s": 4, "decode_s": 4}
+DIGITS = dict(zip(MEASURES, (0, 5, 4, 6, 4, 4))) | {"squeezenet": 5}
 
 
 def evaluate(
@@ -30,6 +36,8 @@ def evaluate(
     weights: str | os.PathLike | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    features: str | os.PathLike | None = None,
+    published: Mapping[str, PublishedCurve] | None = None,
     progress: bool = True,
 ) -> dict:
     """Runs codecs over the photos of a folder and returns the record that `results.py` writes and reads.
@@ -42,10 +50,19 @@ def evaluate(
     Measures: bytes of the coded file, bpp (8 bytes / pixels), psnr in dB and ms_ssim over RGB, encode_s and decode_s
     in seconds. PSNR is null for a lossless picture, MS-SSIM for one with a side below 161; means leave these out.
     BD-rates are in percent of the reference's rate, over PSNR, null where curves do not meet.
-    Raises InvalidImage where the folder holds no photo or an unreadable one, MissingCodec for a codec not here.
+    `features`, a file of SqueezeNet 1.1's weights, adds the measure squeezenet (see `features.SqueezeNetDistance`; null
+    for a side below 17) and "features": {"squeezenet": the file's SHA-256}. `published` curves, of the same photos,
+    add "bd_rate_published", as `published_bd_rates` returns it over PSNR.
+    Raises InvalidImage where the folder holds no photo or an unreadable one, MissingCodec for a codec not here,
+    PqmimError where `features` is another file.
     """
-    paths = _photos(Path(folder))
+    paths = find_photos(folder)
     codecs = [make_codec(name, weights=weights, device=device, threads=threads) for name in dict.fromkeys(codec_names)]
+    distance = None
+    if features is not None:
+        from pqmim.evaluation.features import SqueezeNetDistance  # torch: not for JPEG and its like alone
+
+        distance = SqueezeNetDistance(features, device=device, threads=threads)
     images = []
     per_image: dict[str, dict] = {codec.name: {} for codec in codecs}
     total = len(paths) * sum(len(codec.settings) for codec in codecs)
@@ -57,9 +74,9 @@ def evaluate(
                 bar.set_postfix_str(f"{path.name} {codec.name}")
                 rows = []
                 for setting in codec.settings:
-                    rows.append(measure(codec, rgb, setting))
+                    rows.append(measure(codec, rgb, setting, distance))
                     bar.update()
-                per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in DIGITS}
+                per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in rows[0]}
     results = {
         "dataset": Path(folder).resolve().name,
         "images": images,
@@ -79,12 +96,18 @@ def evaluate(
             for codec in codecs
         },
     }
+    if distance is not None:
+        results["features"] = {"squeezenet": distance.sha256}
     results["bd_rate"] = bd_rates(results["codecs"])
+    if published is not None:
+        results["bd_rate_published"] = published_bd_rates(results["codecs"], published)
     return results
 
 
-def measure(codec: ImageCodec, rgb: np.ndarray, setting: float) -> dict[str, float | None]:
-    """One picture through one setting: the measures of `evaluate`, rounded."""
+def measure(
+    codec: ImageCodec, rgb: np.ndarray, setting: float, distance: "SqueezeNetDistance | None" = None
+) -> dict[str, float | None]:
+    """One picture through one setting: the measures of `evaluate`, rounded; squeezenet where `distance` is given."""
     start = time.perf_counter()
     data = codec.encode(rgb, setting)
     encoded = time.perf_counter()
@@ -99,29 +122,37 @@ def measure(codec: ImageCodec, rgb: np.ndarray, setting: float) -> dict[str, flo
         "encode_s": encoded - start,
         "decode_s": end - encoded,
     }
+    if distance is not None:
+        values["squeezenet"] = distance(rgb, decoded) if min(width, height) >= distance.min_side else None
     return {key: _rounded(value, DIGITS[key]) for key, value in values.items()}
 
 
-def bd_rates(codecs: dict[str, dict]) -> dict[str, dict]:
-    """BD-rates of all codecs against those of `BD_RANGES` that ran, from the means of `evaluate`."""
+def bd_rates(codecs: Mapping[str, Mapping], measure: str = "psnr") -> dict[str, dict]:
+    """BD-rates of all codecs against those of `BD_RANGES` that ran, from the means of `evaluate`.
+
+    `measure` is psnr or ms_ssim, and names the table's entry of the qualities in dB.
+    """
     tables = {}
     for reference in [name for name in BD_RANGES if name in codecs]:
-        table = {"range_bpp": list(BD_RANGES[reference]), "percent": {}, "psnr": {}}
+        table = {"range_bpp": list(BD_RANGES[reference]), "percent": {}, measure: {}}
         for name in codecs:
             if name == reference:
                 continue
+            curves = (curve(codecs[codec], measure) for codec in (reference, name))
             try:
-                result = bd_rate(_curve(codecs[reference]), _curve(codecs[name]), BD_RANGES[reference])
+                result = bd_rate(*curves, BD_RANGES[reference])
             except ValueError:  # too few settings, or curves that do not meet in the range
-                table["percent"][name] = table["psnr"][name] = None
+                table["percent"][name] = table[measure][name] = None
             else:
                 table["percent"][name] = round(result.percent, 2)
-                table["psnr"][name] = [round(result.low, 3), round(result.high, 3)]
+                table[measure][name] = [round(result.low, 3), round(result.high, 3)]
         tables[reference] = table
     return tables
 
 
-def _photos(folder: Path) -> list[Path]:
+def find_photos(folder: str | os.PathLike) -> list[Path]:
+    """The photos right in a folder, in order of their names; raises InvalidImage where there are none."""
+    folder = Path(folder)
     if not folder.is_dir():
         raise InvalidImage(f"{folder} is not a folder: name one that holds photos.")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_ENDINGS)
@@ -134,16 +165,11 @@ def _means(settings: Sequence[float], per_image: dict[str, dict]) -> list[dict]:
     rows = []
     for i, setting in enumerate(settings):
         row: dict[str, float | None] = {"setting": setting}
-        for key, digits in DIGITS.items():
+        for key in next(iter(per_image.values())):
             values = [measures[key][i] for measures in per_image.values() if measures[key][i] is not None]
-            row[key] = _rounded(float(np.mean(values)), digits) if values else None
+            row[key] = _rounded(float(np.mean(values)), DIGITS[key]) if values else None
         rows.append(row)
     return rows
-
-
-def _curve(codec: dict) -> tuple[list[float], list[float]]:
-    points = [(row["bpp"], row["psnr"]) for row in codec["settings"] if row["psnr"] is not None]
-    return [rate for rate, _ in points], [quality for _, quality in points]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

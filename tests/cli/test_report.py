@@ -1,0 +1,81 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def results(run, here):
+    (here / "photos").mkdir()
+    rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    coarse.resize((64, 48), Image.Resampling.BICUBIC).save(here / "photos" / "a.png")
+    (here / "results").mkdir()
+    words = "evaluate photos --codec jpeg --codec webp --json results/r.json"
+    assert run(*words.split())[0] == 0
+    return here / "results"
+
+
+def test_a_page_from_results(run, results):
+    words = "report results -o report"
+    status, out, err = run(*words.split())
+    assert (status, err) == (0, "")
+    assert out.decode() == f"{os.path.join('report', 'index.html')}: r.json\n"
+    page = (results.parent / "report" / "index.html").read_text()
+    assert 'src="plots/1-r-psnr.svg"' in page and "Side by side" not in page
+    assert sorted(os.listdir("report")) == ["index.html", "plots"]
+
+
+def test_photos_side_by_side(run, results, codec, monkeypatch):
+    monkeypatch.setattr(codec, "decompress", lambda self, data: Image.new("RGB", (64, 48)))
+    words = "report results -o report --photos photos --weights w.bin --threads 1"
+    status, _, err = run(*words.split())
+    assert (status, err) == (0, "")
+    assert codec.opened[0]["threads"] == 1 and codec.opened[0]["weights"].name == "w.bin"
+    page = (results.parent / "report" / "index.html").read_text()
+    shown = os.listdir(results.parent / "report" / "crops")
+    assert "1-a.png" in shown and "1-a-3-pqmim.png" in shown
+    assert all(f'src="crops/{name}"' in page for name in shown)
+
+
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        ("report none -o report", "none is not a folder"),
+        ("report photos -o report", "photos holds no results"),
+        ("report results -o photos", "photos is not empty: choose another folder"),
+        ("report results -o results/r.json --force", "it is a file"),
+        ("report results -o report --photos none", "none is not a folder"),
+    ],
+)
+def test_errors_are_one_sentence(run, results, words, complaint):
+    status, out, err = run(*words.split())
+    assert (status, out, err.count("\n")) == (1, b"", 1)
+    assert complaint in err
+    assert sorted(os.listdir()) == ["photos", "results"]
+
+
+def test_evaluate_compares_with_published_curves(run, results):
+    rows = json.loads((results / "r.json").read_text())["codecs"]["jpeg"]["settings"]
+    curve = {"source": "a paper", "bpp": [row["bpp"] for row in rows], "psnr-rgb": [row["psnr"] for row in rows]}
+    far = {**curve, "psnr-rgb": [row["psnr"] + 90 for row in rows]}
+    (results / "p.json").write_text(json.dumps({"codecs": {"Same": curve, "Far": far}}))
+    words = "evaluate photos --codec jpeg --published results/p.json --json results/s.json"
+    status, out, _ = run(*words.split())
+    assert status == 0
+    lines = out.decode().splitlines()
+    assert any(line.startswith("BD-rate of jpeg over Same (published), ") and line.endswith("0.0 %") for line in lines)
+    assert "BD-rate of jpeg over Far (published): the curves do not meet" in lines
+    table = json.loads((results / "s.json").read_text())["bd_rate_published"]["Same"]
+    assert table["percent"] == {"jpeg": 0}
+    assert table["psnr"]["jpeg"] == pytest.approx([rows[0]["psnr"], rows[-1]["psnr"]], abs=1e-3)
+
+
+def test_evaluate_refuses_other_weights_for_features(run, results):
+    (results / "w.bin").write_text("no weights")
+    words = "evaluate photos --codec jpeg --features results/w.bin"
+    status, out, err = run(*words.split())
+    assert (status, out) == (1, b"")
+    assert "w.bin is not a safetensors file" in err
