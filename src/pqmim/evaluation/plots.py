@@ -15,8 +15,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OWN = "pqmim"
-NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "jxl": "JPEG XL"}
-COLOURS = {OWN: "#d6336c", "jpeg": "#868e96", "webp": "#2b8a3e", "avif": "#1c7ed6", "jxl": "#e8590c"}
+NAMES = {
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "jxl": "JPEG XL",
+    "hyperprior": "mean-scale hyperprior",
+    "vq": "vanilla VQ",
+}
+COLOURS = {
+    OWN: "#d6336c",
+    "jpeg": "#868e96",
+    "webp": "#2b8a3e",
+    "avif": "#1c7ed6",
+    "jxl": "#e8590c",
+    "hyperprior": "#7048e8",
+    "vq": "#0c8599",
+}
 INK, FAINT_INK, FAINT, GRID = "#1b1b1f", "#868e96", "#bdc3ca", "#eceef1"
 LABEL_GAP = 0.042  # of the plot's height: closer labels are pushed apart
 

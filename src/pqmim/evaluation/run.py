@@ -14,7 +14,7 @@ from tqdm import tqdm
 import pqmim
 from pqmim.bitstream.errors import InvalidImage
 from pqmim.evaluation.bdrate import bd_rate
-from pqmim.evaluation.codecs import ImageCodec, make_codec
+from pqmim.evaluation.codecs import ImageCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 from pqmim.image.picture import read_picture
 
@@ -34,6 +34,8 @@ def evaluate(
 ) -> dict:
     """Runs codecs over the photos of a folder and returns the record that `results.py` writes and reads.
 
+    A rival's name brings its weights along, as in "hyperprior=FILE"; files of several "vq=FILE" make one curve.
+
     {"dataset", "images": [{"name", "width", "height"}], "machine", "versions",
      "codecs": {name: {"versions", "settings": [means over the images, one a setting],
                        "per_image": {image: {measure: [one a setting]}}}},
@@ -45,7 +47,10 @@ def evaluate(
     Raises InvalidImage where the folder holds no photo or an unreadable one, MissingCodec for a codec not here.
     """
     paths = _photos(Path(folder))
-    codecs = [make_codec(name, weights=weights, device=device, threads=threads) for name in dict.fromkeys(codec_names)]
+    codecs = [
+        make_codec(name, files, weights=weights, device=device, threads=threads)
+        for name, files in files_by_codec(codec_names).items()
+    ]
     images = []
     per_image: dict[str, dict] = {codec.name: {} for codec in codecs}
     total = len(paths) * sum(len(codec.settings) for codec in codecs)
