@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from pqmim.evaluation.codecs import make_codec
+from pqmim.evaluation.run import evaluate
 from pqmim.training.data import Photos
 from pqmim.training.loop import Unfinished
 from pqmim.training.pipeline import train
@@ -23,7 +24,8 @@ transforms: {{latent: 40, analysis_fine: 1, analysis_coarse: 1, synthesis_coarse
 hyperprior: {{hidden: 16, hyper_latent: 8}}
 vq: {{bits: {bits}, dimensions: 32, level: 1}}
 stages:
-  {kind}: {{steps: {steps}, batch: 6, crop: 64, warmup: 3, log_every: 5, evaluate_every: 5, ema: 0.8, adam: {adam}, revive_every: 4}}
+  {kind}: {{steps: {steps}, batch: 6, crop: 64, adam: {adam}, warmup: 3, ema: 0.8, log_every: 5, evaluate_every: 5,
+           revive_every: 4}}
 """
 
 
@@ -87,6 +89,15 @@ def test_vanilla_vq_learns_and_its_models_make_one_codec(write, folder, tmp_path
     files = [codec.encode(photo, setting) for setting in codec.settings]
     errors = [np.square(codec.decode(data).astype(float) - photo).mean() for data in files]
     assert errors[1] < errors[0] and len(files[0]) < len(files[1])
+
+    one = tmp_path / "one"
+    one.mkdir()
+    shutil.copy(folder / "00.png", one)
+    results = evaluate(one, [f"vq={out / 'vq6.safetensors'}", f"vq={out / 'vq3.safetensors'}"], progress=False)
+    assert [(row["setting"], row["bytes"]) for row in results["codecs"]["vq"]["settings"]] == [
+        (bits, len(data)) for bits, data in zip((3, 6), files)
+    ]
+    assert str(tmp_path) not in json.dumps(results)
 
 
 @pytest.mark.parametrize("kind", ["hyperprior", "vq"])

@@ -1,1 +1,1 @@
-"""The rivals of the paper, on the same transforms, in the same trainer, with real files: mean-scale hyperprior, vanilla VQ."""
+"""The rivals of the paper, mean-scale hyperprior and vanilla VQ: same transforms, same trainer, real files."""

@@ -101,7 +101,7 @@ class MeanScaleHyperprior(nn.Module):
 
     @torch.no_grad()
     def start(self, analysis: Analysis, synthesis: Synthesis, proxy: ScalarProxy) -> None:
-        """Take over transforms and steps that a scalar proxy learned; its densities become the static mean and scale."""
+        """Take over what a scalar proxy learned: transforms, steps, and its densities as static mean and scale."""
         self.analysis.load_state_dict(analysis.state_dict())
         self.synthesis.load_state_dict(synthesis.state_dict())
         self.log_gain.copy_(proxy.log_gain)

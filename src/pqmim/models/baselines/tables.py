@@ -19,7 +19,7 @@ _BYTE = np.arange(257) << PRECISION - 8  # 256 values of equal frequency
 
 
 def cumulative_frequencies(probability: np.ndarray) -> np.ndarray:
-    """Cumulative frequencies (..., K + 1) int64 of probabilities (..., K), K < 65536: from 0 to 65536, none in a row equal.
+    """Cumulative frequencies (..., K + 1) int64, from 0 to 65536, of probabilities (..., K); K is less than 65536.
 
     Each symbol gets 1, and the rest is shared out by rounding the cumulative probability.
     """

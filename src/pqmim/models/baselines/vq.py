@@ -5,9 +5,9 @@
     image ── analysis ──► z (B, C, h, w) ── projection ──► (B, D, h, w) ── nearest of K codewords ──► codes (B, h w)
                           image ◄── synthesis ◄── (B, C, h, w) ◄── projection back ◄──┘
 
-One code stands for 16 x 16 pixels, so K decides the rate, and a model has one: log2(K) / 256 bits a pixel at most, 0.047
-for K = 4096 and 0.055 for K = 16384, the largest here.  Higher rates are out of its reach: each further 0.004 bits a
-pixel double the codebook.  That is what product quantization is for.
+One code stands for 16 x 16 pixels, so K decides the rate, and a model has one: log2(K) / 256 bits a pixel at most,
+0.047 for K = 4096 and 0.055 for K = 16384, the largest here.  Higher rates are out of its reach: each further 0.004
+bits a pixel double the codebook.  That is what product quantization is for.
 """
 
 from dataclasses import dataclass
@@ -120,7 +120,10 @@ class VanillaVq(nn.Module):
 
     @torch.no_grad()
     def revive(self, vectors: Tensor, dead: float = 0.5) -> int:
-        """Move codewords used fewer than ``dead`` times of late to random vectors (N, D) of a batch; returns how many."""
+        """Move codewords used fewer than ``dead`` times of late to random vectors (N, D) of a batch.
+
+        Returns how many moved.
+        """
         spare = (self.usage < dead).nonzero()[:, 0][: len(vectors)]
         self.codebook[spare] = vectors[torch.randperm(len(vectors))[: len(spare)].to(vectors.device)]
         self.usage[spare] = 1.0

@@ -66,7 +66,7 @@ def _hyper_tables(model: MeanScaleHyperprior) -> np.ndarray:
 
 def _save(path: Path, kind: str, transforms: TransformConfig, record: dict, model: nn.Module, tables: Tables) -> None:
     """Matrices in half precision, as in our own releases; written beside the target, then renamed."""
-    tensors = {f"model.{key}": _halved(tensor).contiguous() for key, tensor in model.state_dict().items()}
+    tensors = {f"model.{key}": _halved(tensor).contiguous().cpu() for key, tensor in model.state_dict().items()}
     tensors |= {f"tables.{key}": torch.from_numpy(table) for key, table in tables.items()}
     record = {"format": 1, "kind": kind, "transforms": asdict(transforms), **record}
     path.parent.mkdir(parents=True, exist_ok=True)
