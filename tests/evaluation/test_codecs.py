@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, features
 
 from pqmim.bitstream.errors import PqmimError
-from pqmim.evaluation.codecs import CODECS, MissingCodec, make_codec
+from pqmim.evaluation.codecs import CODECS, MissingCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import psnr
 
 HERE = [name for name in ("jpeg", "webp", "avif") if name == "jpeg" or features.check(name)]
@@ -45,10 +45,12 @@ def test_jpeg_is_progressive_and_subsampled():
 
 
 def test_a_codec_that_is_not_here():
-    with pytest.raises(MissingCodec, match="no codec named bpg: choose from pqmim, jpeg, webp, avif, jxl"):
+    with pytest.raises(
+        MissingCodec, match="no codec named bpg: choose from pqmim, jpeg, webp, avif, jxl, hyperprior, vq"
+    ):
         make_codec("bpg")
     assert issubclass(MissingCodec, PqmimError)
-    assert CODECS == ("pqmim", "jpeg", "webp", "avif", "jxl")
+    assert CODECS == ("pqmim", "jpeg", "webp", "avif", "jxl", "hyperprior", "vq")
 
 
 @pytest.mark.parametrize("name", ["webp", "avif"])
@@ -80,3 +82,29 @@ def test_pqmim_runs_through_the_codec(monkeypatch):
     data = codec.encode(photo(), codec.settings[-1])
     assert data[0] == 100
     assert np.array_equal(codec.decode(data), photo())
+
+
+def test_choices_bring_files_of_weights():
+    found = files_by_codec(["vq=a", "jpeg", "vq=runs/k=4/b", "jpeg", "hyperprior"])
+    assert found == {"vq": ["a", "runs/k=4/b"], "jpeg": [], "hyperprior": []}
+    assert list(found) == ["vq", "jpeg", "hyperprior"]
+
+
+@pytest.mark.parametrize(
+    "name, files, complaint",
+    [
+        ("hyperprior", [], "hyperprior has no weights in the package"),
+        ("vq", [], "vq=FILE"),
+        ("hyperprior", ["a", "b"], "name only one"),
+        ("hyperprior", ["none.safetensors"], r"none\.safetensors: weights that cannot be read"),
+        ("vq", ["none.safetensors"], r"none\.safetensors: weights that cannot be read"),
+        ("jpeg", ["a"], "jpeg takes no file of weights"),
+        ("pqmim", ["a"], "pqmim takes no file of weights"),
+        ("bpg", ["a"], "no codec named bpg"),
+    ],
+)
+def test_rivals_need_weights(name, files, complaint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PqmimError, match=complaint) as error:
+        make_codec(name, files)
+    assert "\n" not in str(error.value)

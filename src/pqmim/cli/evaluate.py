@@ -10,15 +10,18 @@ from pqmim.cli.messages import say
 from pqmim.cli.options import add_codec_options, add_verb, check_device, extra_packages
 
 DETAILS = """\
-Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif, and jxl where its
-Pillow plug-in is installed. Rates are sizes of coded files, header included. Prints the means and
-the BD-rates; --json keeps these and the measures of each photo. --published curves have to be of
-the same photos. --features adds the SqueezeNet feature distance, by a file of SqueezeNet 1.1's
-weights (safetensors, torchvision's names).
+Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif, jxl where its
+Pillow plug-in is installed, and the learned rivals hyperprior=FILE and vq=FILE, with weights that
+`pqmim train` wrote (vq has a file a rate: repeat it, and they make one curve). Rates are sizes of
+coded files, header included. Prints the means and the BD-rates; --json keeps these and the
+measures of each photo. --published curves have to be of the same photos. --features adds the
+SqueezeNet feature distance, by a file of SqueezeNet 1.1's weights (safetensors, torchvision's
+names).
 
 examples:
   pqmim evaluate photos/ --codec pqmim --codec jpeg
   pqmim evaluate kodak/ --codec pqmim --codec avif --json kodak.json --plot kodak.svg
+  pqmim evaluate kodak/ --codec pqmim --codec hyperprior=runs/default/hyperprior.safetensors
 """
 
 
@@ -27,11 +30,13 @@ def add_to(verbs: Any) -> None:
         verbs,
         "evaluate",
         summary="compare codecs on a folder of photos",
-        usage="pqmim evaluate DIR --codec NAME [--codec NAME ...] [options]",
+        usage="pqmim evaluate DIR --codec NAME[=FILE] [--codec NAME[=FILE] ...] [options]",
         details=DETAILS,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder of photos")
-    parser.add_argument("--codec", action="append", required=True, metavar="NAME", help="a codec to run; repeatable")
+    parser.add_argument(
+        "--codec", action="append", required=True, metavar="NAME[=FILE]", help="a codec to run; repeatable"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--plot", type=_plot, metavar="FILE", help="draw them: PSNR over rate, as .svg or .png")
     parser.add_argument("--published", type=Path, metavar="FILE", help="JSON of published curves to compare with")
@@ -74,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
 def _table(results: dict[str, Any]) -> str:
     """Means of each codec and setting, then BD-rates."""
     features = "features" in results
-    heading = f"{'codec':8}{'setting':>8}{'bytes':>10}{'bpp':>8}{'PSNR':>8}{'MS-SSIM':>9}{'s to':>8}{'s back':>8}"
+    heading = f"{'codec':12}{'setting':>8}{'bytes':>10}{'bpp':>8}{'PSNR':>8}{'MS-SSIM':>9}{'s to':>8}{'s back':>8}"
     lines = [heading + f"{'SqueezeNet':>12}" * features]
     for name, codec in results["codecs"].items():
         for row in codec["settings"]:
             line = (
-                f"{name:8}{row['setting']:>8g}{row['bytes']:>10,.0f}{row['bpp']:>8.3f}"
+                f"{name:12}{row['setting']:>8g}{row['bytes']:>10,.0f}{row['bpp']:>8.3f}"
                 f"{_number(row['psnr'], 2):>8}{_number(row['ms_ssim'], 4):>9}"
                 f"{row['encode_s']:>8.2f}{row['decode_s']:>8.2f}"
             )

@@ -13,10 +13,12 @@ STAGES = ("transforms", "quantizer", "prior")
 DETAILS = """\
 Writes checkpoints and losses into the folder of --out. The same command again goes on from the
 last checkpoint. The recipes of the shipped weights are in the repository's folder recipes/.
+Rivals (hyperprior, vq) start from the transforms that a run left in the same folder, if any.
 
 examples:
   pqmim train recipes/tiny.yaml --data photos/ --out runs/tiny
   pqmim train recipes/default.yaml --data shards/ --out runs/default --device cuda
+  pqmim train recipes/hyperprior.yaml --data shards/ --out runs/default
 """
 
 

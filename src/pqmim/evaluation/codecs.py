@@ -50,6 +50,27 @@ class PillowCodec:
             return np.asarray(image.convert("RGB"))
 
 
+class RivalCodec:
+    """A learned rival from `models.baselines`, with weights that the user trained: the package holds none."""
+
+    def __init__(self, name: str, files: Sequence[str | os.PathLike], device: str, threads: int | None) -> None:
+        if not files:
+            raise MissingCodec(f"{name} has no weights in the package: train them and name their file, {name}=FILE.")
+        if name == "hyperprior" and len(files) > 1:
+            raise MissingCodec("One file of weights serves every rate of hyperprior: name only one.")
+        import torch
+
+        from pqmim.models.baselines.files import HyperpriorFiles, VqFiles
+
+        if threads:
+            torch.set_num_threads(threads)
+        self.name = name
+        self.files = HyperpriorFiles(files[0], device) if name == "hyperprior" else VqFiles(files, device)
+        self.settings = self.files.settings
+        self.versions = {"torch": importlib.metadata.version("torch"), "weights": self.files.digest}
+        self.encode, self.decode = self.files.encode, self.files.decode
+
+
 class PqmimCodec:
     """This project's own codec."""
 
@@ -69,14 +90,33 @@ class PqmimCodec:
         return np.asarray(self.codec.decompress(data).convert("RGB"))
 
 
-def make_codec(
-    name: str, *, weights: str | os.PathLike | None = None, device: str = "cpu", threads: int | None = None
-) -> ImageCodec:
-    """The codec of that name (see `CODECS`), ready to run; weights and device concern pqmim alone.
+def files_by_codec(choices: Sequence[str]) -> dict[str, list[str]]:
+    """Names of codecs, in order, each with the files of weights that its choices, NAME or NAME=FILE, give it."""
+    found: dict[str, list[str]] = {}
+    for choice in choices:
+        name, _, file = choice.partition("=")
+        found.setdefault(name, []).extend([file] if file else [])
+    return found
 
-    JPEG and WebP run on one thread; AVIF, JPEG XL and pqmim on as many as `threads` says, or else on all.
-    Raises MissingCodec where the installation does not have it.
+
+def make_codec(
+    name: str,
+    files: Sequence[str | os.PathLike] = (),
+    *,
+    weights: str | os.PathLike | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+) -> ImageCodec:
+    """The codec of that name (see `CODECS`), ready to run.
+
+    `weights` concern pqmim alone, `files` of weights the rivals (`RIVALS`); device concerns both.  JPEG and WebP run
+    on one thread; all others on as many as `threads` says, or else on all.
+    Raises MissingCodec where the installation does not have it, PqmimError where weights cannot be read.
     """
+    if name in RIVALS:
+        return RivalCodec(name, files, device, threads)
+    if files and name in CODECS:
+        raise MissingCodec(f"{name} takes no file of weights as {name}=FILE; only {' and '.join(RIVALS)} do.")
     if name == "pqmim":
         return PqmimCodec(weights, device, threads)
     if name not in CLASSICAL:
@@ -139,4 +179,5 @@ CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
     "avif": _avif,
     "jxl": _jxl,
 }
-CODECS = ("pqmim", *CLASSICAL)
+RIVALS = ("hyperprior", "vq")
+CODECS = ("pqmim", *CLASSICAL, *RIVALS)

@@ -16,8 +16,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OWN = "pqmim"
-NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF", "jxl": "JPEG XL"}
-COLOURS = {OWN: "#d6336c", "jpeg": "#868e96", "webp": "#2b8a3e", "avif": "#1c7ed6", "jxl": "#e8590c"}
+NAMES = {
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "jxl": "JPEG XL",
+    "hyperprior": "mean-scale hyperprior",
+    "vq": "vanilla VQ",
+}
+COLOURS = {
+    OWN: "#d6336c",
+    "jpeg": "#868e96",
+    "webp": "#2b8a3e",
+    "avif": "#1c7ed6",
+    "jxl": "#e8590c",
+    "hyperprior": "#7048e8",
+    "vq": "#0c8599",
+}
 TITLES = {
     "psnr": "PSNR over RGB (dB)",
     "ms_ssim": "MS-SSIM over RGB (dB)",

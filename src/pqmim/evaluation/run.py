@@ -15,7 +15,7 @@ from tqdm import tqdm
 import pqmim
 from pqmim.bitstream.errors import InvalidImage
 from pqmim.evaluation.bdrate import bd_rate
-from pqmim.evaluation.codecs import ImageCodec, make_codec
+from pqmim.evaluation.codecs import ImageCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 from pqmim.evaluation.published import PublishedCurve, published_bd_rates
 from pqmim.evaluation.results import MEASURES, curve
@@ -42,6 +42,8 @@ def evaluate(
 ) -> dict:
     """Runs codecs over the photos of a folder and returns the record that `results.py` writes and reads.
 
+    A rival's name brings its weights along, as in "hyperprior=FILE"; files of several "vq=FILE" make one curve.
+
     {"dataset", "images": [{"name", "width", "height"}], "machine", "versions",
      "codecs": {name: {"versions", "settings": [means over the images, one a setting],
                        "per_image": {image: {measure: [one a setting]}}}},
@@ -57,7 +59,10 @@ def evaluate(
     PqmimError where `features` is another file.
     """
     paths = find_photos(folder)
-    codecs = [make_codec(name, weights=weights, device=device, threads=threads) for name in dict.fromkeys(codec_names)]
+    codecs = [
+        make_codec(name, files, weights=weights, device=device, threads=threads)
+        for name, files in files_by_codec(codec_names).items()
+    ]
     distance = None
     if features is not None:
         from pqmim.evaluation.features import SqueezeNetDistance  # torch: not for JPEG and its like alone

@@ -14,6 +14,7 @@ from pqmim.models import integer_prior, weights
 from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
+from pqmim.training import baselines as rivals
 from pqmim.training import prior as prior_stage
 from pqmim.training import quantizer as quantizer_stage
 from pqmim.training import recipe as recipes
@@ -28,10 +29,16 @@ def train(
 ) -> None:
     """Train the stages of ``recipe`` up to ``stage`` (all by default) on photos in ``data``; write ``out/NAME.safetensors``.
 
-    ``data`` is a tar shard, or a folder of shards or photos.  Everything a run needs to resume is in ``out``.
-    Raises ``RecipeError``, ``InvalidImage``, and ``Unfinished`` when ``minutes`` are over first.
+    ``data`` is a tar shard, or a folder of shards or photos.  A rival has one stage: see ``baselines``.
+    Everything a run needs to resume is in ``out``.  Raises ``RecipeError``, ``InvalidImage``, and ``Unfinished`` when
+    ``minutes`` are over first.
     """
     plan = recipes.load(recipe)
+    if plan.kind != "pqmim":
+        if stage:
+            raise recipes.RecipeError(f"{recipe} is of kind {plan.kind}, whose one stage needs no name.")
+        rivals.train(plan, Photos(data), out, torch.device(device), minutes)
+        return
     last = STAGES.index(stage) if stage else len(STAGES) - 1
     deadline = time.monotonic() + 60 * minutes
     target = torch.device(device)

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pqmim.bitstream.errors import PqmimError
+from pqmim.models.baselines.hyperprior import HyperpriorConfig
+from pqmim.models.baselines.vq import MOST_BITS, VqConfig
 from pqmim.models.masked_prior import PriorConfig
 from pqmim.models.transforms import TransformConfig
 
@@ -38,7 +40,9 @@ class Schedule(Strict):
     log_every: int = 50
     evaluate_every: int = 500
     save_seconds: float = 180
-    revive_every: int = Field(0, ge=0, description="quantizer: steps between revivals of unused codewords; 0 is never")
+    revive_every: int = Field(
+        0, ge=0, description="quantizer, vq: steps between revivals of unused codewords; 0 is never"
+    )
     samples: int = Field(16_000, ge=1, description="prior: crops whose codes are kept in memory")
     parts: int = Field(
         6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
@@ -50,21 +54,24 @@ class Schedule(Strict):
 
 
 class Recipe(Strict):
-    """One model, from photos to released weights."""
+    """One model, from photos to released weights: ours, or a rival, whose one stage is named like its kind."""
 
     name: str
+    kind: Literal["pqmim", "hyperprior", "vq"] = "pqmim"
     seed: int = 0
     lambdas: list[float] = Field(
         min_length=2, description="MSE (0..255 scale) worth one bit a sample, from the highest rate to the lowest"
     )
-    finest: float = Field(
-        gt=0, description="the price of a bit at quality 100, where gains are those of the first lambda"
+    finest: float | None = Field(
+        None, gt=0, description="pqmim: the price of a bit at quality 100, where gains are those of the first lambda"
     )
     price_scale: float = Field(1.0, gt=0, description="the price of a bit in released files, of that in training")
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
     quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
-    stages: dict[Literal["transforms", "quantizer", "prior"], Schedule]
+    hyperprior: dict[str, int] = Field({}, description="fields of HyperpriorConfig")
+    vq: dict[str, int] = Field({}, description="fields of VqConfig")
+    stages: dict[Literal["transforms", "quantizer", "prior", "hyperprior", "vq"], Schedule]
 
     @field_validator("transforms")
     @classmethod
@@ -80,6 +87,28 @@ class Recipe(Strict):
     @classmethod
     def _prior(cls, value: dict) -> dict:
         return _known(value, {field.name for field in fields(PriorConfig)})
+
+    @field_validator("hyperprior")
+    @classmethod
+    def _hyperprior(cls, value: dict) -> dict:
+        return _known(value, {field.name for field in fields(HyperpriorConfig)})
+
+    @field_validator("vq")
+    @classmethod
+    def _vq(cls, value: dict) -> dict:
+        if not 1 <= value.get("bits", 1) <= MOST_BITS:
+            raise ValueError(f"bits must be 1 to {MOST_BITS}")
+        return _known(value, {field.name for field in fields(VqConfig)})
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Recipe":
+        if self.kind == "pqmim" and self.finest is None:
+            raise ValueError("finest: a recipe of kind pqmim needs it")
+        if self.kind != "pqmim" and set(self.stages) != {self.kind}:
+            raise ValueError(f"stages: a recipe of kind {self.kind} has the one stage {self.kind}")
+        if not 0 <= self.vq.get("level", 0) < len(self.lambdas):
+            raise ValueError(f"vq.level: there are lambdas for levels 0 to {len(self.lambdas) - 1}")
+        return self
 
 
 def _known(value: dict, names: set[str]) -> dict:
@@ -100,4 +129,5 @@ def load(path: str | Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise RecipeError(f"{path} is not a valid recipe: {place}: {first['msg']}.") from None
+        what = f"{place}: {first['msg']}" if place else first["msg"]
+        raise RecipeError(f"{path} is not a valid recipe: {what}.") from None
