@@ -26,6 +26,11 @@ from pqmim.training.recipe import Recipe
 from pqmim.training.transforms import center, to_images
 
 
+SYMBOLS = 4096  # of a pass that a crop's loss counts, about: its logits would cost more than all tokens otherwise
+
+LEFT_OUT = 4  # at most one position in so many counts in the part that completes
+
+
 @dataclass(frozen=True)
 class Codes:
     """Codes (N, h*w, M) uint8 of N crops ``side`` positions wide, their rates (N,) and sub-quantizers sent (N,)."""
@@ -137,7 +142,7 @@ def left_out(groups: list[Group], side: int, rng: np.random.Generator) -> tuple[
         known[outside.ravel()] = True
     group = groups[wanted]
     positions = np.flatnonzero(~known[:, group.start])
-    positions = np.sort(rng.permutation(positions)[: side * side // 4])
+    positions = np.sort(rng.permutation(positions)[: side * side // LEFT_OUT])
     return known, Pass(range(group.start, group.stop), 0, 16), positions
 
 
@@ -182,11 +187,14 @@ def train_prior(
             # A pass met in only some files counts as often as it is met.
             return Part(crops, mask, symbols, positions, scale * len(sent) / len(data.rate))
 
-        chosen = rng.choice(len(steps), parts, replace=False)
-        drawn = [part(known[p], steps[p], positions[p], len(steps) / parts) for p in chosen]
+        drawn = []
+        for p in rng.choice(len(steps), parts, replace=False):
+            some = rng.permutation(len(positions[p]))[: max(16, SYMBOLS // len(steps[p].sub_quantizers))]
+            counted = positions[p][torch.from_numpy(np.sort(some)).to(device)]
+            drawn.append(part(known[p], steps[p], counted, len(steps) / parts * len(positions[p]) / len(some)))
         mask, symbols, some = left_out(groups, side, rng)
         if len(some):
-            scale = schedule.completion * len(groups) * side * side / len(some)
+            scale = schedule.completion * len(groups) * LEFT_OUT  # fewer positions count less
             drawn.append(part(torch.from_numpy(mask).to(device), symbols, torch.from_numpy(some).to(device), scale))
         return drawn
 
