@@ -18,6 +18,7 @@ from pqmim.coding.schedule import Group, Pass, known_before, passes
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE, blend
+from pqmim.training import checkpoints, ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.quantizer import QuantizedCodec
@@ -115,8 +116,9 @@ def train_prior(
     folder: Path,
     device: torch.device,
     minutes: float,
+    split: float,
 ) -> MaskedPrior:
-    """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming."""
+    """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["prior"]
     torch.manual_seed(recipe.seed + 3)
     quantizer = model.quantizer
@@ -125,11 +127,11 @@ def train_prior(
     )
     prior.start(quantizer.log2_probability)
     cache = folder / "codes.pt"
-    if cache.exists():
-        data = Codes(**torch.load(cache, map_location=device, weights_only=True))
-    else:
-        data = encode_crops(model, photos, schedule.samples, schedule.crop, (recipe.seed, 3), device)
-        torch.save(data.__dict__, cache)
+    if ranks.first() and not checkpoints.exists(cache):
+        found = encode_crops(model, photos, schedule.samples, schedule.crop, (recipe.seed, 3), device)
+        checkpoints.save(found.__dict__, cache, split)
+    ranks.wait()
+    data = Codes(**checkpoints.load(cache, device))
     size, side = data.codes.shape[-1], data.side
     steps = passes(groups, size)
     known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(
@@ -139,12 +141,13 @@ def train_prior(
     eligible = [(data.active > s.sub_quantizers.start).nonzero()[:, 0] for s in steps]
     worth = 1 / (static_bits(model, data.rate) * side * side)
     parts = min(schedule.parts, len(steps))
+    share = ranks.slice_of(schedule.batch // parts)
 
     def batch(step: int) -> list[tuple[int, Tensor]]:
         rng = np.random.default_rng((recipe.seed, 4, step))
         chosen = rng.choice(len(steps), parts, replace=False)
         return [
-            (int(p), eligible[p][torch.from_numpy(rng.integers(len(eligible[p]), size=schedule.batch // parts))])
+            (int(p), eligible[p][torch.from_numpy(rng.integers(len(eligible[p]), size=schedule.batch // parts)[share])])
             for p in chosen
         ]
 
@@ -179,6 +182,8 @@ def train_prior(
             rows.append(bits / -table.gather(1, codes[0].T).sum().item())
         return {"share_of_static": float(np.mean(rows))}
 
-    prior = run_stage("prior", prior, schedule, folder, batch, loss, evaluate, seed=recipe.seed, minutes=minutes)
+    prior = run_stage(
+        "prior", prior, schedule, folder, batch, loss, evaluate, seed=recipe.seed, minutes=minutes, split=split
+    )
     prior.rounding = True
     return prior

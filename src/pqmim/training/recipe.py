@@ -46,6 +46,16 @@ class Schedule(Strict):
     )
 
 
+class Augment(Strict):
+    """What training crops go through at random."""
+
+    flip: bool = Field(False, description="mirror half of them")
+    scale: float = Field(1.0, ge=0.25, le=1, description="photos are first made smaller, by 1 down to this")
+    colour: float = Field(
+        0.0, ge=0, le=0.5, description="brightness, contrast, saturation and each channel change by up to this share"
+    )
+
+
 class Recipe(Strict):
     """One model, from photos to released weights."""
 
@@ -61,6 +71,10 @@ class Recipe(Strict):
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
     quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
+    augment: Augment | None = Field(
+        None, description="none given: half are mirrored, half scaled by up to 2, a tenth have their channels swapped"
+    )
+    resident: bool = Field(False, description="keep photos in the device's memory and cut crops there")
     stages: dict[Literal["transforms", "quantizer", "prior"], Schedule]
 
     @field_validator("transforms")
