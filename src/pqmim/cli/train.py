@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from pqmim.cli.messages import say
-from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages
+from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages, positive
 
-STAGES = ("transforms", "quantizer", "prior")
+STAGES = ("transforms", "quantizer", "prior", "joint")
 
 DETAILS = """\
 Writes checkpoints and losses into the folder of --out. The same command again goes on from the
 last checkpoint. The recipes of the shipped weights are in the repository's folder recipes/.
 Rivals (hyperprior, vq) start from the transforms that a run left in the same folder, if any.
+Several processes, started by torchrun, share each step's batch (DistributedDataParallel).
 
 examples:
   pqmim train recipes/tiny.yaml --data photos/ --out runs/tiny
   pqmim train recipes/default.yaml --data shards/ --out runs/default --device cuda
   pqmim train recipes/hyperprior.yaml --data shards/ --out runs/default
+  torchrun --nproc-per-node 4 -m pqmim train RECIPE --data shards/ --out runs/big --device cuda
 """
 
 
@@ -35,20 +37,40 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of checkpoints and losses")
     add_device_option(parser)
     parser.add_argument("--minutes", type=_minutes, default=math.inf, metavar="N", help="stop then, to go on later")
-    parser.add_argument("--stage", choices=STAGES, help="the last stage to do (default: prior, then the weights)")
+    parser.add_argument("--stage", choices=STAGES, help="the last stage to do (default: all, then the weights)")
+    parser.add_argument(
+        "--split-checkpoints",
+        type=positive,
+        default=math.inf,
+        metavar="MB",
+        help="save checkpoints as files of at most so many megabytes",
+    )
+    parser.add_argument("--evaluate", type=Path, metavar="DIR", help="at the end, measure the weights on these photos")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     with extra_packages("train"):
+        from pqmim.training import ranks
         from pqmim.training.loop import Unfinished
         from pqmim.training.pipeline import train
 
+        weights = None
         try:
-            train(args.recipe, args.data, args.out, args.device, args.minutes, args.stage)
+            weights = train(
+                args.recipe, args.data, args.out, args.device, args.minutes, args.stage, args.split_checkpoints
+            )
         except Unfinished as stop:  # as --minutes asked for
-            say(str(stop))
+            if ranks.first():
+                say(str(stop))
+    first = ranks.first()
+    ranks.leave()
+    if args.evaluate is not None and weights is not None and first:
+        from pqmim.cli import main  # which imports this file
+
+        words = ["evaluate", args.evaluate, "--codec", "pqmim", "--weights", weights, "--device", args.device]
+        return main([*map(str, words), "--json", str(args.out / "evaluation.json"), "--force"])
     return 0
 
 

@@ -6,6 +6,7 @@ Noise on both paths would carry information to the synthesis that rounding destr
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +58,10 @@ class ScalarProxy(nn.Module):
         mass = (weight * (upper.sigmoid() - lower.sigmoid())).sum(0)
         return -mass.clamp(min=2**-24).log2()
 
-    def forward(self, z: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """What the synthesis sees (B, C, h, w) and the bits of each photo (B,)."""
+    def forward(
+        self, z: Tensor, level: Tensor, uniform: Callable[[Tensor], Tensor] = torch.rand_like
+    ) -> tuple[Tensor, Tensor]:
+        """What the synthesis sees (B, C, h, w) and the bits of each photo (B,); ``uniform`` draws noise in [0, 1)."""
         y, symbols = self.quantize(z, level)
-        noisy = y + torch.rand_like(y) - 0.5
+        noisy = y + uniform(y) - 0.5
         return self.dequantize(symbols, level), self.bits(noisy, level).sum((1, 2, 3))

@@ -15,6 +15,7 @@ from pqmim.models.baselines.hyperprior import HyperpriorConfig, MeanScaleHyperpr
 from pqmim.models.baselines.vq import VanillaVq, VqConfig
 from pqmim.models.baselines.weights import save_hyperprior, save_vq
 from pqmim.models.transforms import TransformConfig
+from pqmim.training import ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.recipe import Recipe, RecipeError
@@ -25,8 +26,13 @@ SAMPLES = 16  # vectors for each codeword, for its first place
 ROUNDS = 6  # of k-means, for the same
 
 
-def train(recipe: Recipe, photos: Photos, folder: Path, device: torch.device, minutes: float) -> None:
-    """Run the stage and write ``folder/NAME.safetensors``.  See ``run_stage`` for resuming."""
+def train(recipe: Recipe, photos: Photos, folder: Path, device: torch.device, minutes: float) -> Path:
+    """Run the stage, write ``folder/NAME.safetensors`` and return its path.  See ``run_stage`` for resuming.
+
+    Raises ``UnsuitedRanks`` under several processes: the statistics of these codebooks are of one.
+    """
+    if ranks.world() > 1:
+        raise ranks.UnsuitedRanks(f"A rival ({recipe.kind}) trains in one process: start it without torchrun.")
     torch.manual_seed(recipe.seed)
     transforms = TransformConfig(levels=len(recipe.lambdas), **recipe.transforms)
     path = folder / f"{recipe.name}.safetensors"
@@ -37,6 +43,7 @@ def train(recipe: Recipe, photos: Photos, folder: Path, device: torch.device, mi
     else:
         config = VqConfig(**recipe.vq)
         save_vq(path, transforms, config, train_vq(recipe, proxy, photos, folder, device, minutes))
+    return path
 
 
 def start(recipe: Recipe, transforms: TransformConfig, photos: Photos, folder: Path) -> ProxyCodec:

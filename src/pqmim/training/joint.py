@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pqmim.coding.schedule import Group, known_before, passes
 from pqmim.models.masked_prior import LN2, MaskedPrior
 from pqmim.models.product_quantizer import level_of_rate
+from pqmim.training import ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.prior import active_at, ideal_bits
@@ -108,12 +109,14 @@ def train_joint(
     folder: Path,
     device: torch.device,
     minutes: float,
+    split: float,
 ) -> JointCodec:
-    """Run the stage; returns the averaged model.  See ``run_stage`` for resuming."""
+    """Run the stage; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["joint"]
     model = JointCodec(codec, prior, groups, codec.active()).to(device)
     model.prior.rounding = True
-    rates = torch.arange(schedule.batch, device=device)
+    part = ranks.slice_of(schedule.batch)
+    rates = torch.arange(schedule.batch, device=device)[part]
     validation = [to_images(center(photo, 256)[None], device) for photo in photos.held_back[:8]]
 
     def loss(model: JointCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -147,9 +150,10 @@ def train_joint(
         model,
         schedule,
         folder,
-        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 5, step)),
+        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 5, step), part),
         loss,
         evaluate,
         seed=recipe.seed,
         minutes=minutes,
+        split=split,
     )

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pqmim.bitstream.errors import PqmimError
+from pqmim.training import checkpoints, ranks
 from pqmim.training.recipe import Schedule
 
 MATRIX = 32  # parameters with two dimensions of at least this many entries are matrices, and Muon's
@@ -54,23 +55,26 @@ def run_stage(
     *,
     seed: int = 0,
     minutes: float = math.inf,
+    split: float = math.inf,
 ) -> nn.Module:
     """Train ``model`` for the schedule's steps and return its running average (EMA).
 
     ``batch(step)`` makes the data of a step (called one step ahead, in a thread), ``loss(model, data,
     step)`` returns the loss and figures to log, ``evaluate(model)`` figures on held-back photos.  A run
     stopped at any point resumes from ``folder/NAME.pt`` to the weights that it would have reached
-    uninterrupted: data and noise depend on the step alone.  Raises ``Unfinished`` when ``minutes`` are
-    over before the steps are.
+    uninterrupted: data and noise depend on the step alone.  Of several processes (``ranks``) each makes
+    its slice of the batch and the mean loss of that; the first evaluates, logs and saves.  Checkpoints
+    are parts of at most ``split`` megabytes.  Raises ``Unfinished`` when ``minutes`` are over before the
+    steps are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
+    ranks.broadcast_(model.state_dict().values())  # eigenvectors may differ from machine to machine
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))  # of parameters; buffers are copied
     solvers = optimizers(model, schedule)
     base = [[group["lr"] for group in solver.param_groups] for solver in solvers]
     first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location=next(model.parameters()).device, weights_only=True)
+    if state := checkpoints.load(checkpoint, next(model.parameters()).device):
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         for solver, saved in zip(solvers, state["optimizers"]):
@@ -84,8 +88,7 @@ def run_stage(
             "average": average.state_dict(),
             "optimizers": [s.state_dict() for s in solvers],
         }
-        torch.save(state, checkpoint.with_suffix(".part"))
-        checkpoint.with_suffix(".part").rename(checkpoint)
+        checkpoints.save(state, checkpoint, split)
 
     def record(step: int, figures: dict[str, float]) -> None:
         with log.open("a") as file:
@@ -96,13 +99,20 @@ def run_stage(
             for key, value in figures.items():
                 writer.add_scalar(f"{name}/{key}", value, step)
 
-    writer = _tensorboard(folder)
+    writer = _tensorboard(folder) if ranks.first() else None
     started = saved_at = time.monotonic()
     running: dict[str, float] = {}
     parameters = [p for p in model.parameters() if p.requires_grad]
     with (
         ThreadPoolExecutor(1) as pool,
-        tqdm(total=schedule.steps, initial=first, desc=name, unit="step", mininterval=5) as bar,
+        tqdm(
+            total=schedule.steps,
+            initial=first,
+            desc=name,
+            unit="step",
+            mininterval=5,
+            disable=not ranks.first(),
+        ) as bar,
     ):
         upcoming = pool.submit(batch, first)
         for step in range(first, schedule.steps):
@@ -114,6 +124,7 @@ def run_stage(
             model.train()
             value, figures = loss(model, data, step)
             value.backward()
+            ranks.mean_(p.grad for p in parameters if p.grad is not None)
             norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
             if norm <= schedule.skip_above:  # false for what is not finite, too
                 for solver in solvers:
@@ -127,11 +138,15 @@ def run_stage(
             bar.set_postfix({k: f"{v:.4g}" for k, v in list(running.items())[:3]}, refresh=False)
             done = step + 1
             if done % schedule.log_every == 0:
-                record(done, {"seconds": time.monotonic() - started, "gradient": float(norm), **running})
-            if evaluate and (done % schedule.evaluate_every == 0 or done == schedule.steps):
+                figures = ranks.averaged(running)
+                if ranks.first():
+                    record(done, {"seconds": time.monotonic() - started, "gradient": float(norm), **figures})
+            due = evaluate and (done % schedule.evaluate_every == 0 or done == schedule.steps)
+            if due and ranks.first():
                 record(done, {"seconds": time.monotonic() - started, **_evaluated(evaluate, average.module)})
-            out_of_time = (time.monotonic() - started) / 60 > minutes
-            if done == schedule.steps or out_of_time or time.monotonic() - saved_at > schedule.save_seconds:
+            out_of_time = ranks.any_of((time.monotonic() - started) / 60 > minutes)
+            due = done == schedule.steps or out_of_time or time.monotonic() - saved_at > schedule.save_seconds
+            if due and ranks.first():
                 save(done)
                 saved_at = time.monotonic()
             if out_of_time and done < schedule.steps:

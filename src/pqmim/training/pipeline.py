@@ -15,52 +15,73 @@ from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
 from pqmim.training import baselines as rivals
+from pqmim.training import checkpoints, ranks
+from pqmim.training import joint as joint_stage
 from pqmim.training import prior as prior_stage
 from pqmim.training import quantizer as quantizer_stage
 from pqmim.training import recipe as recipes
 from pqmim.training import transforms as transform_stage
 from pqmim.training.data import Photos
+from pqmim.training.resident import ResidentPhotos
 
-STAGES = ("transforms", "quantizer", "prior")
+STAGES = ("transforms", "quantizer", "prior", "joint")
 
 
 def train(
-    recipe: Path, data: Path, out: Path, device: str = "cpu", minutes: float = float("inf"), stage: str | None = None
-) -> None:
+    recipe: Path,
+    data: Path,
+    out: Path,
+    device: str = "cpu",
+    minutes: float = float("inf"),
+    stage: str | None = None,
+    split: float = float("inf"),
+) -> Path | None:
     """Train the stages of ``recipe`` up to ``stage`` (all by default) on photos in ``data``; write ``out/NAME.safetensors``.
 
-    ``data`` is a tar shard, or a folder of shards or photos.  A rival has one stage: see ``baselines``.
-    Everything a run needs to resume is in ``out``.  Raises ``RecipeError``, ``InvalidImage``, and ``Unfinished`` when
-    ``minutes`` are over first.
+    ``data`` is a tar shard, or a folder of shards or photos.  A rival has one stage: see ``baselines``.  Everything a
+    run needs to resume is in ``out``, which all processes of a run share (see ``ranks``); checkpoints there are parts
+    of at most ``split`` megabytes.  Returns the path of the weights, or None if ``stage`` comes before them.  Raises
+    ``RecipeError``, ``InvalidImage``, ``UnsuitedRanks``, and ``Unfinished`` when ``minutes`` are over first.
     """
     plan = recipes.load(recipe)
-    if plan.kind != "pqmim":
-        if stage:
-            raise recipes.RecipeError(f"{recipe} is of kind {plan.kind}, whose one stage needs no name.")
-        rivals.train(plan, Photos(data), out, torch.device(device), minutes)
-        return
+    if plan.kind != "pqmim" and stage:
+        raise recipes.RecipeError(f"{recipe} is of kind {plan.kind}, whose one stage needs no name.")
     last = STAGES.index(stage) if stage else len(STAGES) - 1
     deadline = time.monotonic() + 60 * minutes
-    target = torch.device(device)
-    photos = Photos(data)
+    target = ranks.join(device)
+    out.mkdir(parents=True, exist_ok=True)
+    if plan.resident:
+        photos = ResidentPhotos(data, target, augment=plan.augment, progress=ranks.first())
+    else:
+        photos = Photos(data, augment=plan.augment, progress=ranks.first())
+
+    if plan.kind != "pqmim":
+        return rivals.train(plan, photos, out, target, minutes)
 
     def left() -> float:
         return (deadline - time.monotonic()) / 60
 
-    proxy = transform_stage.train_transforms(plan, photos, out, target, left())
+    proxy = transform_stage.train_transforms(plan, photos, out, target, left(), split)
     if last == 0:
-        return
-    model = _fitted(plan, proxy, photos, out, target)
-    model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left())
-    (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
+        return None
+    model = _fitted(plan, proxy, photos, out, target, split)
+    model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left(), split)
+    if ranks.first():
+        (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
     if last == 1:
-        return
+        return None
     rates = len(plan.lambdas) + 1
     groups = prior_stage.nested_groups(model.entropies()[1 : 1 + rates // 2])  # the rates that most files have
-    prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left())
-    config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
-    release(out / f"{plan.name}.safetensors", config, model, integer_prior.export(prior), groups, plan.price_scale)
-    keep_original(out / f"{plan.name}-prior.safetensors", prior, model.quantizer.log2_probability)
+    prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left(), split)
+    if "joint" in plan.stages and last >= STAGES.index("joint"):
+        joint = joint_stage.train_joint(plan, model, prior, groups, photos, out, target, left(), split)
+        model, prior = joint.codec, joint.prior
+    released = out / f"{plan.name}.safetensors"
+    if ranks.first():
+        config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
+        release(released, config, model, integer_prior.export(prior), groups, plan.price_scale)
+        keep_original(out / f"{plan.name}-prior.safetensors", prior, model.quantizer.log2_probability)
+    return released
 
 
 def keep_original(path: Path, prior: MaskedPrior, log2_probability: Tensor) -> None:
@@ -77,22 +98,25 @@ def keep_original(path: Path, prior: MaskedPrior, log2_probability: Tensor) -> N
 
 
 def _fitted(
-    plan: recipes.Recipe, proxy: transform_stage.ProxyCodec, photos: Photos, out: Path, device: torch.device
+    plan: recipes.Recipe,
+    proxy: transform_stage.ProxyCodec,
+    photos: Photos,
+    out: Path,
+    device: torch.device,
+    split: float,
 ) -> quantizer_stage.QuantizedCodec:
-    """The fitted quantizer, from ``out/quantizer.start.pt`` if it was fitted before."""
+    """The fitted quantizer, from ``out/quantizer.start.pt`` if it was fitted before; the first rank fits for all."""
     start = out / "quantizer.start.pt"
-    if not start.exists():
+    if ranks.first() and not checkpoints.exists(start):
         model = quantizer_stage.fit(proxy, photos, plan, device, **plan.quantizer)
-        torch.save(
-            {
-                "dimensions": model.quantizer.dimensions,
-                "codewords": model.quantizer.codewords,
-                "state": model.state_dict(),
-            },
-            start,
-        )
-    saved = torch.load(start, map_location=device, weights_only=True)
-    return rebuild(plan, saved, device)
+        fitted = {
+            "dimensions": model.quantizer.dimensions,
+            "codewords": model.quantizer.codewords,
+            "state": model.state_dict(),
+        }
+        checkpoints.save(fitted, start, split)
+    ranks.wait()
+    return rebuild(plan, checkpoints.load(start, device), device)
 
 
 def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantizer_stage.QuantizedCodec:

@@ -19,12 +19,12 @@ from pqmim.coding.schedule import Group, Pass, known_before, passes
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE, blend
+from pqmim.training import checkpoints, ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.quantizer import QuantizedCodec
 from pqmim.training.recipe import Recipe
 from pqmim.training.transforms import center, to_images
-
 
 SYMBOLS = 4096  # of a pass that a crop's loss counts, about: its logits would cost more than all tokens otherwise
 
@@ -154,8 +154,9 @@ def train_prior(
     folder: Path,
     device: torch.device,
     minutes: float,
+    split: float,
 ) -> MaskedPrior:
-    """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming."""
+    """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["prior"]
     torch.manual_seed(recipe.seed + 3)
     quantizer = model.quantizer
@@ -164,11 +165,11 @@ def train_prior(
     )
     prior.start(quantizer.log2_probability)
     cache = folder / "codes.pt"
-    if cache.exists():
-        data = Codes(**torch.load(cache, map_location=device, weights_only=True))
-    else:
-        data = encode_crops(model, photos, schedule.samples, schedule.crop, (recipe.seed, 3), device)
-        torch.save(data.__dict__, cache)
+    if ranks.first() and not checkpoints.exists(cache):
+        found = encode_crops(model, photos, schedule.samples, schedule.crop, (recipe.seed, 3), device)
+        checkpoints.save(found.__dict__, cache, split)
+    ranks.wait()
+    data = Codes(**checkpoints.load(cache, device))
     size, side = data.codes.shape[-1], data.side
     steps = passes(groups, size)
     known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(
@@ -177,13 +178,15 @@ def train_prior(
     positions = [torch.from_numpy(s.positions(side, side)).to(device) for s in steps]
     worth = 1 / (static_bits(model, data.rate) * side * side)
     parts = min(schedule.parts, len(steps) + 1) - 1  # the last one learns to complete
+    share = ranks.slice_of(schedule.batch // (parts + 1))
 
     def batch(step: int) -> list[Part]:
         rng = np.random.default_rng((recipe.seed, 4, step))
 
         def part(mask: Tensor, symbols: Pass, positions: Tensor, scale: float) -> Part:
             sent = (data.active > symbols.sub_quantizers.start).nonzero()[:, 0]
-            crops = sent[torch.from_numpy(rng.integers(len(sent), size=schedule.batch // (parts + 1))).to(device)]
+            drawn = rng.integers(len(sent), size=schedule.batch // (parts + 1))[share]
+            crops = sent[torch.from_numpy(drawn).to(device)]
             # A pass met in only some files counts as often as it is met.
             return Part(crops, mask, symbols, positions, scale * len(sent) / len(data.rate))
 
@@ -203,9 +206,8 @@ def train_prior(
         crops = torch.cat([part.crops for part in drawn])
         codes, rate, active = data.codes[crops], data.rate[crops], data.active[crops]
         masks = torch.cat([part.known[None].expand(len(part.crops), -1, -1) for part in drawn])
-        masks = (
-            masks & (torch.arange(size, device=device) < active[:, None])[:, None]
-        )  # what is not sent is never known
+        sent = torch.arange(size, device=device) < active[:, None]
+        masks = masks & sent[:, None]  # what is not sent is never known
         with torch.autocast(device.type, torch.bfloat16):
             tokens = prior.tokens(codes, masks, rate, side).flatten(1, 2)  # (B, h*w, d)
             total, start = [], 0
@@ -231,6 +233,8 @@ def train_prior(
             rows.append(bits / -table.gather(1, codes[0].T).sum().item())
         return {"share_of_static": float(np.mean(rows))}
 
-    prior = run_stage("prior", prior, schedule, folder, batch, loss, evaluate, seed=recipe.seed, minutes=minutes)
+    prior = run_stage(
+        "prior", prior, schedule, folder, batch, loss, evaluate, seed=recipe.seed, minutes=minutes, split=split
+    )
     prior.rounding = True
     return prior

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from pqmim.models.product_quantizer import ProductQuantizer, allocate, level_of_rate
 from pqmim.models.transforms import Analysis, Synthesis
+from pqmim.training import ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.recipe import Recipe
@@ -45,8 +46,11 @@ class QuantizedCodec(nn.Module):
             return self.analysis(image, level_of_rate(rate)).float()
 
     @torch.no_grad()
-    def observe(self, z: Tensor, rate: Tensor, codes: Tensor, decay: float) -> None:
-        """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point."""
+    def observe(self, z: Tensor, rate: Tensor, codes: Tensor, decay: float, *, over_ranks: bool = False) -> None:
+        """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point.
+
+        With ``over_ranks`` the latents of all ranks count, and every rank must call it.
+        """
         quantizer = self.quantizer
         size, codewords, width = quantizer.codebook.shape
         level = level_of_rate(rate)
@@ -56,16 +60,20 @@ class QuantizedCodec(nn.Module):
         flat = (codes + torch.arange(size, device=z.device) * codewords).flatten()
         mass = z.new_zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
         moment = z.new_zeros(size * codewords, width).index_add_(0, flat, (worth * vectors).flatten(0, 2))
+        count = torch.zeros_like(self.usage)
+        for index in rate.unique().long().tolist():
+            chosen = codes[rate == index].flatten(0, 1)  # (N, M)
+            count[index].scatter_add_(1, chosen.T, z.new_ones(size, len(chosen)))
+        if over_ranks:
+            ranks.sum_([mass, moment, count])
         before = self.weight.clone()
         self.weight.mul_(decay).add_(mass.view_as(self.weight))
         moved = (before * decay * quantizer.codebook + moment.view_as(self.weight)) / self.weight.clamp(min=1e-12)
         seen = self.weight > 0
         quantizer.codebook[seen] = moved[seen]
-        for index in rate.unique():
-            chosen = codes[rate == index].flatten(0, 1)  # (N, M)
-            count = z.new_zeros(size, codewords).scatter_add_(1, chosen.T, z.new_ones(size, len(chosen)))
-            row = self.usage[index.long()].mul_(decay).add_(count)
-            quantizer.log2_probability[index.long()] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
+        for index in count.sum((1, 2)).nonzero()[:, 0].tolist():  # rates that occurred
+            row = self.usage[index].mul_(decay).add_(count[index])
+            quantizer.log2_probability[index] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
 
     @torch.no_grad()
     def revive(self, z: Tensor, rate: Tensor, codes: Tensor, dead: float = 0.5) -> int:
@@ -206,20 +214,27 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
 
 
 def train_quantizer(
-    recipe: Recipe, model: QuantizedCodec, photos: Photos, folder: Path, device: torch.device, minutes: float
+    recipe: Recipe,
+    model: QuantizedCodec,
+    photos: Photos,
+    folder: Path,
+    device: torch.device,
+    minutes: float,
+    split: float,
 ) -> QuantizedCodec:
-    """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming."""
+    """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["quantizer"]
-    rates = torch.arange(schedule.batch, device=device)
+    part = ranks.slice_of(schedule.batch)
+    rates = torch.arange(schedule.batch, device=device)[part]
     validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
 
     def loss(model: QuantizedCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
         index = (rates + step * schedule.batch) % len(model.prices)
         error, z, codes = model(to_images(crops, device), index.float())
         value = balanced(error, torch.zeros_like(error), model.prices, index, model.typical)
-        model.observe(z, index.float(), codes, decay=0.998)
+        model.observe(z, index.float(), codes, decay=0.998, over_ranks=True)
         if schedule.revive_every and (step + 1) % schedule.revive_every == 0:
-            model.revive(z, index.float(), codes)
+            model.revive(ranks.gather(z), ranks.gather(index.float()), ranks.gather(codes))
         return value, {"loss": value.item()}
 
     def evaluate(model: QuantizedCodec) -> dict[str, float]:
@@ -242,9 +257,10 @@ def train_quantizer(
         model,
         schedule,
         folder,
-        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step)),
+        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step), part),
         loss,
         evaluate,
         seed=recipe.seed,
         minutes=minutes,
+        split=split,
     )

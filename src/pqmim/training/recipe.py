@@ -48,8 +48,21 @@ class Schedule(Strict):
         6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
     )
     completion: float = Field(0.15, ge=0, description="prior: weight of the part that learns to complete")
+    softness: tuple[float, float] = Field(
+        (0.5, 0.1), description="joint: temperature of the soft assignment, in bits, at the first step and at the last"
+    )
     rounding_from: float = Field(
         0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
+    )
+
+
+class Augment(Strict):
+    """What training crops go through at random."""
+
+    flip: bool = Field(False, description="mirror half of them")
+    scale: float = Field(1.0, ge=0.25, le=1, description="photos are first made smaller, by 1 down to this")
+    colour: float = Field(
+        0.0, ge=0, le=0.5, description="brightness, contrast, saturation and each channel change by up to this share"
     )
 
 
@@ -71,7 +84,11 @@ class Recipe(Strict):
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
     hyperprior: dict[str, int] = Field({}, description="fields of HyperpriorConfig")
     vq: dict[str, int] = Field({}, description="fields of VqConfig")
-    stages: dict[Literal["transforms", "quantizer", "prior", "hyperprior", "vq"], Schedule]
+    augment: Augment | None = Field(
+        None, description="none given: half are mirrored, half scaled by up to 2, a tenth have their channels swapped"
+    )
+    resident: bool = Field(False, description="keep photos in the device's memory and cut crops there")
+    stages: dict[Literal["transforms", "quantizer", "prior", "joint", "hyperprior", "vq"], Schedule]
 
     @field_validator("transforms")
     @classmethod

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pqmim.models.scalar_proxy import ScalarProxy
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
+from pqmim.training import ranks
 from pqmim.training.data import Photos, patches
 from pqmim.training.loop import run_stage
 from pqmim.training.recipe import Recipe
@@ -32,38 +33,44 @@ class ProxyCodec(nn.Module):
         """Mean squared error (B,) on the 0..255 scale and bits a sample (B,) of images (B, 3, H, W)."""
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             z = self.analysis(image, level)
-        decoded, bits = self.proxy(z, level)
+        decoded, bits = self.proxy(z, level, ranks.uniform_like)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             restored = self.synthesis(decoded, level)
         error = (restored.float() - image).square().mean((1, 2, 3))
         return error, bits / image[0].numel()
 
 
-def to_images(crops: np.ndarray, device: torch.device) -> Tensor:
+def to_images(crops: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in 0..255."""
-    return torch.from_numpy(np.require(crops, requirements=["C", "W"])).to(device).permute(0, 3, 1, 2).float()
+    if isinstance(crops, np.ndarray):
+        crops = torch.from_numpy(np.require(crops, requirements=["C", "W"]))
+    return crops.to(device).permute(0, 3, 1, 2).float()
 
 
 def balanced(error: Tensor, rate: Tensor, lambdas: Tensor, index: Tensor, typical: Tensor) -> Tensor:
-    """Distortion + lambda x rate, each level divided by its running mean so that all learn alike."""
+    """Distortion + lambda x rate, each level divided by its running mean, over all ranks, so that all learn alike."""
     cost = error + lambdas[index] * rate  # (B,)
     with torch.no_grad():
-        for level in index.unique():
-            mean = cost[index == level].mean()
+        costs, levels = ranks.gather(cost), ranks.gather(index)  # (W * B,)
+        for level in levels.unique():
+            mean = costs[levels == level].mean()
             if torch.isfinite(mean):  # a step gone wrong is skipped, and must leave no trace here either
                 typical[level] = mean if typical[level] == 0 else 0.99 * typical[level] + 0.01 * mean
     return (cost / typical[index]).mean()
 
 
-def train_transforms(recipe: Recipe, photos: Photos, folder: Path, device: torch.device, minutes: float) -> ProxyCodec:
-    """Run the stage; returns the averaged model.  See ``run_stage`` for resuming."""
+def train_transforms(
+    recipe: Recipe, photos: Photos, folder: Path, device: torch.device, minutes: float, split: float
+) -> ProxyCodec:
+    """Run the stage; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
     torch.manual_seed(recipe.seed)
     schedule = recipe.stages["transforms"]
     lambdas = torch.tensor(recipe.lambdas)
     model = ProxyCodec(TransformConfig(levels=len(lambdas), **recipe.transforms), lambdas)
     model.start(photos.train)
     model.to(device, memory_format=torch.channels_last)
-    levels = torch.arange(schedule.batch, device=device) % len(lambdas)
+    part = ranks.slice_of(schedule.batch)
+    levels = torch.arange(schedule.batch, device=device)[part] % len(lambdas)
     validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
 
     def loss(model: ProxyCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -92,11 +99,12 @@ def train_transforms(recipe: Recipe, photos: Photos, folder: Path, device: torch
         model,
         schedule,
         folder,
-        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, step)),
+        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, step), part),
         loss,
         evaluate,
         seed=recipe.seed,
         minutes=minutes,
+        split=split,
     )
 
 
