@@ -145,7 +145,7 @@ def train_joint(
             figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
         return figures
 
-    return run_stage(
+    model = run_stage(
         "joint",
         model,
         schedule,
@@ -157,3 +157,20 @@ def train_joint(
         minutes=minutes,
         split=split,
     )
+    recount(model.codec, photos, recipe, device)
+    return model
+
+
+@torch.no_grad()
+def recount(codec: QuantizedCodec, photos: Photos, recipe: Recipe, device: torch.device, crops: int = 64) -> None:
+    """Static frequencies of what the analysis gives now; the chosen codes depend on them, so count twice."""
+    for turn in range(2):
+        count = torch.zeros_like(codec.usage)
+        for number in range(len(codec.prices)):
+            for start in range(0, crops, 16):
+                rate = torch.full((16,), float(number), device=device)
+                images = to_images(photos.crops(16, 256, (recipe.seed, 8, turn, number, start)), device)
+                codes = codec.quantizer.assign(codec.latent(images, rate), rate, codec.price(rate))
+                count += codec.counted(rate, codes)
+        codec.usage.copy_(count)
+        codec.quantizer.log2_probability.copy_(((count + 0.02) / (count + 0.02).sum(-1, keepdim=True)).log2())

@@ -60,10 +60,7 @@ class QuantizedCodec(nn.Module):
         flat = (codes + torch.arange(size, device=z.device) * codewords).flatten()
         mass = z.new_zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
         moment = z.new_zeros(size * codewords, width).index_add_(0, flat, (worth * vectors).flatten(0, 2))
-        count = torch.zeros_like(self.usage)
-        for index in rate.unique().long().tolist():
-            chosen = codes[rate == index].flatten(0, 1)  # (N, M)
-            count[index].scatter_add_(1, chosen.T, z.new_ones(size, len(chosen)))
+        count = self.counted(rate, codes)
         if over_ranks:
             ranks.sum_([mass, moment, count])
         before = self.weight.clone()
@@ -74,6 +71,14 @@ class QuantizedCodec(nn.Module):
         for index in count.sum((1, 2)).nonzero()[:, 0].tolist():  # rates that occurred
             row = self.usage[index].mul_(decay).add_(count[index])
             quantizer.log2_probability[index] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
+
+    def counted(self, rate: Tensor, codes: Tensor) -> Tensor:
+        """How often each codeword was chosen at each whole rate: (L + 1, M, K) of codes (B, h*w, M)."""
+        count = torch.zeros_like(self.usage)
+        for index in rate.unique().long().tolist():
+            chosen = codes[rate == index].flatten(0, 1)  # (N, M)
+            count[index].scatter_add_(1, chosen.T, count.new_ones(codes.shape[-1], len(chosen)))
+        return count
 
     @torch.no_grad()
     def revive(self, z: Tensor, rate: Tensor, codes: Tensor, dead: float = 0.5) -> int:
