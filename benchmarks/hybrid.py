@@ -23,10 +23,10 @@ from pqmim.evaluation.metrics import psnr
 from pqmim.evaluation.results import write_results
 
 SIZES = (100, 200, 500, 1000, 5000, 20000)
-SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-MADE = (0.05, 0.2, 0.5, 0.8)  # shares beside which a file is made for that size
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+MADE = (0.05, 0.2, 0.5)  # shares beside which a file is made for that size
 PREFIX_QUALITY = 50
-CUT_QUALITY = 20
+CUT_QUALITY = 10
 TINY = 200  # bytes
 
 Photos = dict[str, np.ndarray]
