@@ -23,6 +23,8 @@ def test_shipped_recipes_are_valid(path):
         ("name: x\nfinest: 1\nlambdas: [1]\nstages: {}", "lambdas"),
         ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\ntransforms: {depth: 3}", "depth is not one of"),
         ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {prior: {steps: 1, batch: 1, crop: 100}}", "crop"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\naugment: {scale: 2}", "augment.scale"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\naugment: {rotate: true}", "augment.rotate"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, complaint):
