@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -91,9 +92,27 @@ def test_train_passes_its_options_on(run, monkeypatch):
     pipeline = types.ModuleType("pqmim.training.pipeline")
     pipeline.train = lambda *args: calls.append(args)
     monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
-    assert run("train", "r.yaml", "--data", "in", "--out", "out", "--minutes", "1.5", "--stage", "prior")[0] == 0
-    recipe, data, out, device, minutes, stage = calls[0]
-    assert (recipe.name, data.name, out.name, device, minutes, stage) == ("r.yaml", "in", "out", "cpu", 1.5, "prior")
+    words = "--minutes 1.5 --stage prior --split-checkpoints 16"
+    assert run("train", "r.yaml", "--data", "in", "--out", "out", *words.split())[0] == 0
+    recipe, data, out, *others = calls[0]
+    assert (recipe.name, data.name, out.name, others) == ("r.yaml", "in", "out", ["cpu", 1.5, "prior", 16])
+
+
+def test_train_evaluates_what_it_trained(run, photo, monkeypatch):
+    calls = []
+    pipeline = types.ModuleType("pqmim.training.pipeline")
+    pipeline.train = lambda *args: Path("new.safetensors")
+    monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
+    monkeypatch.setattr("pqmim.cli.evaluate.run", lambda args: calls.append(args) or 0)
+    assert run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", photo.parent)[0] == 0
+    [args] = calls
+    assert (args.folder, args.codec, args.device, args.force) == (photo.parent, ["pqmim"], "cpu", True)
+    assert (args.weights, args.json) == (Path("new.safetensors"), Path("out/evaluation.json"))
+
+
+def test_a_folder_to_evaluate_on_that_is_none_is_told_before_training(run, here):
+    status, _, err = run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", "none")
+    assert status == 1 and "none is not a folder" in err
 
 
 def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):

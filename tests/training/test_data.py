@@ -2,9 +2,14 @@ import tarfile
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from pqmim.bitstream.errors import InvalidImage
 from pqmim.training.data import Photos, patches
+from pqmim.training.recipe import Augment
+from pqmim.training.resident import ResidentPhotos
+from pqmim.training.transforms import to_images
 
 
 def test_a_folder_and_its_tar_give_the_same_photos(folder, tmp_path):
@@ -32,6 +37,63 @@ def test_crops_depend_on_the_seed_alone(folder):
 
 def test_photos_smaller_than_a_crop_are_enlarged(folder):
     assert Photos(folder, limit=5).crops(3, 256, (0,)).shape == (3, 256, 256, 3)
+
+
+def test_a_part_of_the_crops_is_that_part(folder):
+    for photos in (Photos(folder, limit=9), ResidentPhotos(folder, "cpu", limit=9)):
+        whole = photos.crops(6, 64, (2,))
+        assert np.array_equal(photos.crops(6, 64, (2,), slice(3, 6)), whole[3:])
+
+
+def test_without_augment_crops_are_those_of_the_first_release(folder):
+    photos = Photos(folder, limit=20)
+    rng = np.random.default_rng((1, 5))
+    for crop in photos.crops(40, 64, (1, 5)):
+        photo = photos.train[rng.integers(len(photos.train))]
+        span = int(rng.integers(64, 129)) if rng.random() < 0.5 else 64
+        top, left = rng.integers(144 - span + 1), rng.integers(176 - span + 1)
+        wanted = Image.fromarray(photo[top : top + span, left : left + span])
+        wanted = np.asarray(wanted.resize((64, 64), Image.Resampling.BICUBIC))
+        wanted = wanted[:, ::-1] if rng.random() < 0.5 else wanted
+        wanted = wanted[..., rng.permutation(3)] if rng.random() < 0.1 else wanted
+        assert np.array_equal(crop, wanted)
+
+
+def test_augment_does_what_it_says_and_no_more(folder):
+    plain = Photos(folder, limit=20, augment=Augment()).draw(50, 64, (1,))
+    assert {(crop.span, crop.flip, crop.colour) for crop in plain} == {(64, False, None)}
+    flipped = Photos(folder, limit=20, augment=Augment(flip=True)).draw(50, 64, (1,))
+    assert 10 < sum(crop.flip for crop in flipped) < 40
+    scaled = Photos(folder, limit=20, augment=Augment(scale=0.5)).draw(50, 64, (1,))
+    assert 64 <= min(crop.span for crop in scaled) < 80 and 110 < max(crop.span for crop in scaled) <= 128
+    small = Photos(folder, limit=20, augment=Augment(scale=0.5)).draw(9, 256, (1,))
+    assert {crop.span for crop in small} == {144}  # the whole height of the photos
+
+
+def test_colour_is_changed_mildly(folder):
+    plain = Photos(folder, limit=20, augment=Augment()).crops(1, 64, (1,))[0].astype(int)
+    photos = Photos(folder, limit=20, augment=Augment(colour=0.1))
+    jittered = np.stack([photos.crops(1, 64, (1,))[0] for _ in range(2)]).astype(int)
+    assert np.array_equal(jittered[0], jittered[1])
+    assert 1 < np.abs(jittered[0] - plain).mean() < 60
+    for crop in photos.draw(50, 64, (2,)):
+        assert (np.abs(crop.colour @ [127.5, 127.5, 127.5, 1] / 127.5 - 1) <= 0.1**2 + 0.2 + 1e-9).all()  # of mid-grey
+
+
+@pytest.mark.parametrize("augment", [None, Augment(flip=True, scale=0.5), Augment(flip=True, scale=0.5, colour=0.1)])
+@pytest.mark.parametrize("size", [64, 192])  # made smaller, made larger
+def test_resident_photos_are_cropped_alike(folder, augment, size):
+    host = Photos(folder, limit=10, augment=augment)
+    device = ResidentPhotos(folder, "cpu", limit=10, augment=augment)
+    crops, wanted = device.crops(12, size, (3, 1)), host.crops(12, size, (3, 1))
+    assert crops.dtype == torch.uint8 and crops.shape == (12, size, size, 3)
+    assert torch.equal(crops, device.crops(12, size, (3, 1)))
+    difference = np.abs(crops.numpy().astype(int) - wanted)
+    assert difference.max() <= 3 and difference.mean() < 0.3  # Pillow rounds between columns and rows
+    for crop, a, b in zip(device.draw(12, size, (3, 1)), crops.numpy(), wanted):
+        assert crop.span != size or np.abs(a.astype(int) - b).max() <= 1  # not scaled: the same, up to colours' halves
+    images = to_images(crops, torch.device("cpu"))
+    assert images.shape == (12, 3, size, size) and 0 <= images.min() < images.max() <= 255
 
 
 @pytest.mark.parametrize("limit", [1, 2, 6])

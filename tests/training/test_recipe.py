@@ -29,6 +29,8 @@ def test_shipped_recipes_are_valid(path):
         ("name: x\nkind: vq\nvq: {bits: 15}\nlambdas: [1, 2]\nstages: {}", "bits must be 1 to 14"),
         ("name: x\nkind: vq\nvq: {level: 2}\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}", "levels 0 to 1"),
         ("name: x\nkind: hyperprior\nhyperprior: {depth: 3}\nlambdas: [1, 2]\nstages: {}", "depth is not one of"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\naugment: {scale: 2}", "augment.scale"),
+        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\naugment: {rotate: true}", "augment.rotate"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, complaint):

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pqmim.bitstream.errors import InvalidImage
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages, positive
 
@@ -51,6 +52,8 @@ def add_to(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     check_device(args.device)
+    if args.evaluate is not None and not args.evaluate.is_dir():
+        raise InvalidImage(f"{args.evaluate} is not a folder: name one that holds photos to evaluate on.")
     with extra_packages("train"):
         from pqmim.training import ranks
         from pqmim.training.loop import Unfinished

@@ -74,7 +74,7 @@ def run_stage(
     solvers = optimizers(model, schedule)
     base = [[group["lr"] for group in solver.param_groups] for solver in solvers]
     first = 0
-    if state := checkpoints.load(checkpoint, next(model.parameters()).device):
+    if state := checkpoints.load(checkpoint):  # on the CPU, where AdamW counts its steps without waiting for a GPU
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         for solver, saved in zip(solvers, state["optimizers"]):

@@ -79,6 +79,7 @@ def train(
     released = out / f"{plan.name}.safetensors"
     if ranks.first():
         config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
+        model, prior = model.cpu(), prior.cpu()
         release(released, config, model, integer_prior.export(prior), groups, plan.price_scale)
         keep_original(out / f"{plan.name}-prior.safetensors", prior, model.quantizer.log2_probability)
     return released

@@ -44,7 +44,10 @@ def join(device: str) -> torch.device:
         found = torch.device("cuda", local)
         torch.cuda.set_device(found)
     if int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if found.type == "cuda" else "gloo", timeout=PATIENCE)
+        if found.type == "cuda":
+            dist.init_process_group("nccl", timeout=PATIENCE, device_id=found)
+        else:
+            dist.init_process_group("gloo", timeout=PATIENCE)
     return found
 
 
