@@ -44,7 +44,7 @@ def transforms(recipe, folder, tmp_path_factory):
     """A checkpoint of our own first stage, half way."""
     out = tmp_path_factory.mktemp("ours")
     with pytest.raises(Unfinished):
-        train_transforms(load(recipe), Photos(folder), out, torch.device("cpu"), 0.0)
+        train_transforms(load(recipe), Photos(folder), out, torch.device("cpu"), 0.0, float("inf"))
     return out / "transforms.pt"
 
 

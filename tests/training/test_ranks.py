@@ -27,6 +27,7 @@ NEEDS = {
 def short(recipe, tmp_path_factory):
     plan = yaml.safe_load(recipe.read_text())
     plan["augment"] = {"flip": True, "scale": 0.5, "colour": 0.1}
+    del plan["stages"]["joint"]
     plan["stages"]["transforms"] |= {"steps": 4, "log_every": 2}
     plan["stages"]["quantizer"] |= {"steps": 4, "revive_every": 2, "log_every": 2}
     plan["stages"]["prior"] |= {"steps": 3, "samples": 16, "log_every": 2}

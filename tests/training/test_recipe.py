@@ -11,7 +11,9 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 def test_shipped_recipes_are_valid(path):
     recipe = load(path)
     assert recipe.name == path.stem
-    assert set(recipe.stages) - {"joint"} == ({"transforms", "quantizer", "prior"} if recipe.kind == "pqmim" else {recipe.kind})
+    assert set(recipe.stages) - {"joint"} == (
+        {"transforms", "quantizer", "prior"} if recipe.kind == "pqmim" else {recipe.kind}
+    )
     assert recipe.lambdas == sorted(recipe.lambdas)
 
 
