@@ -2,8 +2,9 @@
 
     python benchmarks/learning_curve.py results/training/default.jsonl --plot docs/learning-curve.svg
 
-The transforms are drawn as the rate that they need beyond that of the last evaluation, at equal PSNR (BD-rate over all rate
-levels, static tables); the prior as its share of the bits of static frequencies.
+Lines say which run they are of: the second began from the weights of the first.  The transforms are drawn as the rate that
+they need beyond that of the last evaluation, at equal PSNR (BD-rate over all rate levels, static tables), one run after
+the other; the prior as its share of the bits of static frequencies, each run by itself, since the codes differ.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import matplotlib.pyplot as plt
 
 from pqmim.evaluation.bdrate import bd_rate
 
+COLOURS = ("#1f4e79", "#d6336c")  # of the runs
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,10 +32,19 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     found = [line for line in lines if line["stage"] == "transforms" and "held_back/psnr_0" in line]
     excess = [bd_rate(curve(found[-1]), curve(line)).percent for line in found]
-    left.plot([line["step"] for line in found], excess, marker="o", markersize=3, color="#1f4e79")
+    first = max(line["step"] for line in found if line["run"] == 1)
+    steps = [line["step"] + first * (line["run"] - 1) for line in found]
+    left.plot(steps, excess, marker="o", markersize=3, color=COLOURS[0])
+    left.axvline(first, color="#bbbbbb", linewidth=0.8)
     left.set(xlabel="steps of the transforms", ylabel="rate beyond the last, %", title="Transforms, scalar proxy")
-    shares = [(x["step"], 100 * x["held_back/share_of_static"]) for x in lines if "held_back/share_of_static" in x]
-    right.plot(*zip(*shares), marker="o", markersize=3, color="#1f4e79")
+    for run, colour in enumerate(COLOURS, 1):
+        shares = [
+            (line["step"], 100 * line["held_back/share_of_static"])
+            for line in lines
+            if line["run"] == run and "held_back/share_of_static" in line
+        ]
+        right.plot(*zip(*shares), marker="o", markersize=3, color=colour, label=f"run {run}")
+    right.legend(frameon=False)
     right.set(xlabel="steps of the prior", ylabel="share of static bits, %", title="Masked prior")
     for axes in (left, right):
         axes.grid(alpha=0.3)
