@@ -21,9 +21,9 @@ from tqdm import tqdm
 from pqmim import Codec
 from pqmim.bitstream.container import read
 from pqmim.evaluation.results import write_results
-from pqmim.models.integer_prior import rate_of
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
 from pqmim.models.transforms import blend
+from pqmim.rate_control import setting
 from pqmim.training.prior import ideal_bits
 
 FLOAT = Path(__file__).parents[1] / "weights" / "default-prior.safetensors"
@@ -51,10 +51,11 @@ def measure(
     codec: Codec, original: MaskedPrior, shipped: torch.Tensor, photos: list[Path], quality: int
 ) -> dict[str, float]:
     """Mean bytes a photo, and ratios between the ways to spend them."""
-    rate = rate_of(torch.tensor([quality]), len(shipped))
+    coded, _ = setting(quality)  # the lowest qualities are others at half the size
+    rate = torch.tensor([codec.weights.rates[coded]])
     codewords = codec.weights.quantizer.codewords
     size = len(codec.weights.quantizer.dimensions)
-    active = codec.weights.active[quality]
+    active = codec.weights.active[coded]
     histogram = np.zeros((size, codewords))
     real = ideal = floating = fixed = 0.0
     overhead = []
@@ -63,7 +64,7 @@ def measure(
         codes = codec.codes(data)
         for m in range(active):
             histogram[m] += np.bincount(codes[m].ravel(), minlength=codewords)
-        bits = codec.ideal_bits(codes, quality).sum()
+        bits = codec.ideal_bits(codes, coded).sum()
         real += len(data)
         ideal += bits / 8
         fixed += active * codes[0].size

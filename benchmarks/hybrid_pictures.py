@@ -63,7 +63,10 @@ def variants(codec: Codec, photo: Image.Image) -> list[list[Cell]]:
     first += [
         cell(codec.decompress(cut, complete=how), f"its first {len(cut):,} bytes\n{how}") for how in ("none", "expect")
     ]
-    drawn = [cell(codec.decompress(cut, complete="sample", seed=seed), f"sample\nseed {seed}") for seed in range(3)]
+    drawn = [
+        cell(codec.decompress(cut, complete="sample", seed=seed, temperature=1.0), f"sample\nseed {seed}")
+        for seed in range(3)
+    ]
     return [first, drawn]
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/learning_curve.py results/training/default.jsonl --plot docs/learning-curve.svg
 
-Lines say which run they are of: the second began from the weights of the first.  The transforms are drawn as the rate that
-they need beyond that of the last evaluation, at equal PSNR (BD-rate over all rate levels, static tables), one run after
-the other; the prior as its share of the bits of static frequencies, each run by itself, since the codes differ.
+Lines say which run they are of: each began from the weights of the one before, the third with the prior alone.  The
+transforms are drawn as the rate that they need beyond that of the last evaluation, at equal PSNR (BD-rate over all
+rate levels, static tables), one run after the other; the prior as its share of the bits of static frequencies, each
+run by itself, since the codes differ.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import matplotlib.pyplot as plt
 
 from pqmim.evaluation.bdrate import bd_rate
 
-COLOURS = ("#1f4e79", "#d6336c")  # of the runs
+COLOURS = ("#1f4e79", "#d6336c", "#2b8a3e")  # of the runs
 
 
 def main() -> None:

@@ -40,6 +40,14 @@ def test_quality_is_a_dial(codec, photo):
     assert fidelity[0] > 20 and fidelity[-1] > 34
 
 
+def test_the_lowest_qualities_are_coded_at_half_the_size(codec, photo):
+    data = codec.compress(photo, 5)
+    header = read(data).header
+    assert (header.scale, header.width, header.height) == (1, 144, 96)
+    assert codec.codes(data).shape[1:] == (3, 5)
+    assert codec.decompress(data).size == (144, 96)
+
+
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 40), (17, 33), (16, 16), (130, 3)])
 def test_any_size(codec, height, width):
     picture = np.random.default_rng(0).integers(90, 160, (height, width, 3), dtype=np.uint8)

@@ -11,18 +11,17 @@ from torch import Tensor
 from pqmim.bitstream.container import Container, Tag, read, write
 from pqmim.bitstream.errors import DamagedFile
 from pqmim.bitstream.header import Header
-from pqmim.byte_target import SCALES, fit
 from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.picture import Picture, read_picture, to_pil
 from pqmim.image.scale import enlarge, shrink
 from pqmim.models.code_grid import CodeGrid
-from pqmim.models.integer_prior import rate_of
 from pqmim.models.product_quantizer import level_of_rate
-from pqmim.models.sampler import Sampler
+from pqmim.models.sampler import COMPLETING, Sampler
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
+from pqmim.rate_control import SCALES, fit, setting
 
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Completion = Literal["expect", "sample", "none"]
@@ -70,9 +69,10 @@ class Codec:
             size = int(bpp * width * height / 8)
         if size is not None:
             return self._compress_to(picture, size)
-        grid, payload = self._encode(picture.rgb, int(quality))
+        quality, scale = setting(int(quality))
+        grid, payload = self._encode(shrink(picture.rgb, scale), quality)
         chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
-        return write(Header(width, height, int(quality), self.weights.id), payload, chunks, grid.codes.tobytes())
+        return write(Header(width, height, quality, self.weights.id, scale), payload, chunks, grid.codes.tobytes())
 
     @torch.inference_mode()
     def decompress(
@@ -81,7 +81,7 @@ class Codec:
         *,
         complete: Completion = "expect",
         seed: int = 0,
-        temperature: float = 1.0,
+        temperature: float = COMPLETING,
         steps: int | None = None,
         partial: bool = False,
     ) -> Image.Image:
@@ -267,7 +267,7 @@ class Codec:
         return CodeGrid(weights, -(-height // STRIDE), -(-width // STRIDE), header.quality)
 
     def _level(self, weights: Weights, quality: int) -> Tensor:
-        return level_of_rate(rate_of(torch.tensor([quality], device=self.device), weights.config.levels + 1))
+        return level_of_rate(torch.tensor([weights.rates[quality]], device=self.device))
 
     def _weights_for(self, header: Header) -> Weights:
         if header.weights == self.weights.id:

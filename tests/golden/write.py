@@ -47,7 +47,7 @@ def main() -> None:
 def drawn(codec: Codec, data: bytes, steps: int | None) -> str:
     _, grid = codec._receive(data[: len(data) // 2])
     with torch.inference_mode():
-        grid.sample(Sampler(seed=1), steps)
+        grid.sample(Sampler(seed=1, temperature=1.0), steps)
     return hashlib.sha256(grid.codes.tobytes()).hexdigest()
 
 

@@ -17,6 +17,6 @@ for seed in range(3):
     hidden = prior.tokens(prior.masked(torch.from_numpy(codes)[None], torch.from_numpy(known)[None]), 30 * seed)[
         0
     ].flatten(0, 1)
-    for _, table in prior.tables(hidden, range(5)):
+    for _, _, table in prior.tables(hidden, range(5)):
         digest.update(table.numpy().tobytes())
 print(digest.hexdigest(), torch.backends.cpu.get_cpu_capability())

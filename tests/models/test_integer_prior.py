@@ -8,7 +8,7 @@ import pytest
 import torch
 from reference_prior import random_codes, random_tensors, tables, tokens
 
-from pqmim.models.integer_prior import EXACT_TERMS, IntegerPrior, exp2, export, frequencies, product, rate_of
+from pqmim.models.integer_prior import EXACT_TERMS, ROWS, IntegerPrior, exp2, export, frequencies, product
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
 
 
@@ -18,7 +18,7 @@ def load(tensors):
 
 def run(prior, codes, known, quality):
     hidden = prior.tokens(prior.masked(torch.from_numpy(codes)[None], torch.from_numpy(known)[None]), quality)[0]
-    found = [table.numpy() for _, table in prior.tables(hidden.flatten(0, 1), range(prior.size))]
+    found = [table.numpy() for _, _, table in prior.tables(hidden.flatten(0, 1), range(prior.size))]
     return hidden.numpy(), found
 
 
@@ -144,13 +144,23 @@ def test_float_form_is_the_same_model():
             block.bias.normal_()
     prior.rounding = True
     codes, known = torch.randint(0, 32, (1, 12, 10, 4)), torch.rand(1, 12, 10, 4) < 0.5
+    rates = torch.linspace(2, 0, 101)
     with torch.no_grad():
-        hidden = prior.tokens(codes.flatten(1, 2), known.flatten(1, 2), rate_of(torch.tensor([60]), 3), 12)
+        hidden = prior.tokens(codes.flatten(1, 2), known.flatten(1, 2), rates[60:61], 12)
         logits = prior.logits(hidden.flatten(0, 2), range(4)) * LN2
-    integer = IntegerPrior(export(prior))
+    integer = IntegerPrior(export(prior, rates))
     found = integer.tokens(integer.masked(codes, known), 60)
     wanted = torch.softmax(logits, -1)
-    for m, table in integer.tables(found[0].flatten(0, 1), range(4)):
+    for m, _, table in integer.tables(found[0].flatten(0, 1), range(4)):
         p = wanted[:, m].clamp(min=1e-9)
         divergence = (p * (p.log2() - (table.diff() / 65536).log2())).sum(-1).mean()
         assert -1e-4 < divergence < 0.01  # bits a symbol
+
+
+def test_tables_come_in_slices_that_fit_the_cache():
+    prior = load(random_tensors(5))
+    tokens = torch.randint(-127, 128, (2 * ROWS + 3, prior.mean.weight.shape[1]), dtype=torch.int8)
+    found = list(prior.tables(tokens, range(2)))
+    assert [(m, part.start) for m, part, _ in found] == [(m, start) for m in (0, 1) for start in (0, ROWS, 2 * ROWS)]
+    alone = next(prior.tables(tokens[-1:], range(1)))[2]
+    assert torch.equal(found[2][2][-1:], alone)

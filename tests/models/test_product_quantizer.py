@@ -19,7 +19,7 @@ def quantizer():
 
 def test_split_and_merge_are_inverse(quantizer):
     z, level = torch.randn(2, 7, 3, 5), torch.tensor([0.0, 0.7])
-    assert torch.allclose(quantizer.merge(quantizer.split(z, level), level, 3), z, atol=1e-5)
+    assert torch.allclose(quantizer.restored(quantizer.scaled(z, level), level, 3), z, atol=1e-5)
 
 
 def test_free_bits_choose_the_nearest_codeword(quantizer):
@@ -39,7 +39,7 @@ def test_squared_errors_are_those_of_pixels(quantizer):
         quantizer.distances(vectors, weights).gather(-1, codes[..., None]).sum()
         + (weights[:, None] * vectors.square()).sum()
     )
-    restored = quantizer.merge(quantizer.lookup(codes), level, 2)
+    restored = quantizer.restored(quantizer.lookup(codes), level, 2)
     assert torch.allclose(found, (restored - z).square().sum(), rtol=1e-4)
 
 

@@ -41,12 +41,12 @@ def images():
     return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
 
 
-def run(model, number, softness=0.3, rate=(0.0, 1.0, 2.0)):
-    return model(images(), torch.tensor(rate), number, softness, np.random.default_rng(0))
+def run(model, number, rate=(0.0, 1.0, 2.0)):
+    return model(images(), torch.tensor(rate), number, np.random.default_rng(0))
 
 
 def test_the_rate_answers_to_the_analysis_and_to_the_prior(model):
-    _, bits = run(model, 1)
+    _, bits, _ = run(model, 1)
     bits.sum().backward()
     assert model.codec.analysis.merge.grad.abs().sum() > 0
     assert model.prior.embed.weight.grad.abs().sum() > 0
@@ -55,7 +55,7 @@ def test_the_rate_answers_to_the_analysis_and_to_the_prior(model):
 
 
 def test_the_distortion_answers_to_both_transforms(model):
-    error, _ = run(model, 0)
+    error, _, _ = run(model, 0)
     error.sum().backward()
     for parameter in (model.codec.analysis.merge, model.codec.synthesis.head, model.codec.quantizer.log_step):
         assert parameter.grad.abs().sum() > 0
@@ -68,9 +68,20 @@ def test_what_is_not_sent_costs_nothing(model):
     assert not nothing.any()
 
 
-def test_soft_bits_become_hard_ones(model):
-    """At a low temperature the expected bits are those of the chosen codewords."""
-    model.eval()
-    hard, nearly, soft = (run(model, 0, softness)[1] for softness in (1e-4, 1e-3, 3.0))
-    assert torch.allclose(hard, nearly, rtol=0.02)
-    assert not torch.allclose(hard, soft, rtol=0.02)
+def test_the_latent_is_pulled_to_where_it_would_cost_less(model):
+    tokens, scaled = torch.randn(1, 5, 32), (torch.randn(1, 5, 6) * 9).requires_grad_()
+    pull = model._pull(tokens, slice(0, 4), scaled)
+    assert pull.shape == (1, 5, 4) and not pull.any()
+    pull.sum().backward()
+    mean, _ = model.prior._moments(tokens[0], range(4))
+    assert (scaled.grad[0] * (scaled[0] - mean) > 0).all()
+    assert all(parameter.grad is None for parameter in model.prior.parameters())
+
+
+def test_completing_teaches_the_prior_alone(model):
+    codes, rate = torch.randint(0, 32, (2, 16, 4)), torch.tensor([0.0, 1.0])
+    found = [model.completion(codes, rate, 4, np.random.default_rng(seed)) for seed in range(4)]
+    assert all(torch.isfinite(cost) and cost >= 0 for cost in found) and any(cost > 0 for cost in found)
+    sum(found).backward()
+    assert model.prior.embed.weight.grad.abs().sum() > 0
+    assert model.codec.analysis.merge.grad is None

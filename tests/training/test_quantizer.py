@@ -64,11 +64,11 @@ def test_revival_puts_unused_codewords_to_use(model):
     codes = model.quantizer.assign(z, rate, model.price(rate))
     model.observe(z, rate, codes, decay=1.0)
     unused = int((model.usage.sum(0)[:, 1:] < 0.5).sum())
-    error = [(model.quantizer.lookup(codes) - model.quantizer.split(z, rate.clamp(max=0))).square().sum()]
+    error = [(model.quantizer.lookup(codes) - model.quantizer.scaled(z, rate.clamp(max=0))).square().sum()]
     assert model.revive(z, rate, codes) == unused > 0
     assert (model.usage.sum(0)[:, 1:] >= 0.5).all()
     codes = model.quantizer.assign(z, rate, torch.zeros(4))
-    error.append((model.quantizer.lookup(codes) - model.quantizer.split(z, rate.clamp(max=0))).square().sum())
+    error.append((model.quantizer.lookup(codes) - model.quantizer.scaled(z, rate.clamp(max=0))).square().sum())
     assert error[1] < error[0]
 
 

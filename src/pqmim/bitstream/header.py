@@ -43,7 +43,7 @@ FIELDS = (
     Field("framed", 1, 0, 1, "the payload's length, chunks and a check follow; otherwise the payload runs to the end"),
     Field("scale", 2, 0, 3, "the picture was coded at 1/2**scale of its size"),
     Field("weights", 10, 0, 1023, "short hash of the weights that the codes need"),
-    Field("quality", 7, 0, 100, "quality that was asked for"),
+    Field("quality", 7, 0, 100, "quality at which it was coded, at that scale"),
     Field("width", None, 1, 65536, "pixels"),
     Field("height", None, 1, 65536, "pixels"),
 )

@@ -56,14 +56,14 @@ def add_to(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pqmim.image.save import encode, ending_of
+    from pqmim.image.save import encode
 
     if args.variants > 1 and args.complete != "sample":
         args.fail("--variants needs --complete sample")
     jobs = _jobs(args)
     if jobs[0].target == STREAM and args.variants > 1:
         args.fail("--variants cannot go to standard output")
-    ending_of(jobs[0].target if not args.format and jobs[0].target != STREAM else "output" + _ending(args, jobs[0]))
+    _ending(args, jobs[0])  # says at once what cannot be written
     variants = {target: n for job in jobs for n, target in enumerate(numbered(job.target, args.variants))}
     jobs = [Job(job.source, target) for job in jobs for target in numbered(job.target, args.variants)]
     batch = Batch(jobs, force=args.force)
@@ -90,6 +90,6 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
 
 
 def _ending(args: argparse.Namespace, job: Job) -> str:
-    if args.format or job.target == STREAM:
-        return f".{args.format or 'png'}"
-    return os.path.splitext(job.target)[1]
+    from pqmim.image.save import ending_of
+
+    return ending_of(f"output.{args.format or 'png'}" if args.format or job.target == STREAM else job.target)

@@ -54,7 +54,7 @@ def add_completion_options(parser: argparse.ArgumentParser) -> None:
 def add_sampling_options(parser: argparse.ArgumentParser, *, variants: bool = True) -> None:
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of what is drawn (default: 0)")
     parser.add_argument(
-        "--temperature", type=_temperature, default=1.0, metavar="T", help="under 1: likelier and plainer (default: 1)"
+        "--temperature", type=_temperature, metavar="T", help="less: plainer (default: 1, or 0.25 to complete)"
     )
     parser.add_argument(
         "--order",
@@ -68,7 +68,8 @@ def add_sampling_options(parser: argparse.ArgumentParser, *, variants: bool = Tr
 
 def sampling(args: argparse.Namespace, variant: int = 0) -> dict[str, Any]:
     """Arguments of the codec for the options above."""
-    return {"seed": args.seed + variant, "temperature": args.temperature, "steps": args.order}
+    chosen = {"temperature": args.temperature} if args.temperature else {}
+    return {"seed": args.seed + variant, "steps": args.order} | chosen
 
 
 def completion(args: argparse.Namespace, variant: int = 0) -> dict[str, Any]:

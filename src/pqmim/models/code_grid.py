@@ -18,6 +18,7 @@ from pqmim.models.weights import Weights
 
 Turn = tuple[range, np.ndarray]  # sub-quantizers, and flat positions (N,) in raster order
 Choose = Callable[[int, np.ndarray, Tensor], Tensor]
+Keep = Callable[[range, np.ndarray], np.ndarray]  # indices into the positions
 
 
 class CodeGrid:
@@ -47,19 +48,25 @@ class CodeGrid:
         self.known[m, positions] = True
         self.weights.prior.reveal(self._inputs, m, positions, codes)
 
-    def fill(self, turns: Iterable[Turn], choose: Choose, temperature: int = 16) -> None:
+    def fill(self, turns: Iterable[Turn], choose: Choose, temperature: int = 16, keep: Keep | None = None) -> None:
         """Take turns until they end, or until ``choose(m, positions, table)`` gives fewer codes than positions.
 
-        ``temperature`` flattens the frequencies, in sixteenths; files are coded at 16.
+        ``temperature`` flattens the frequencies, in sixteenths; files are coded at 16.  With ``keep``, only the codes
+        at ``positions[keep(coded, positions)]`` become known.
         """
         for coded, positions in turns:
             tokens = self._tokens()[positions]
-            found = [
-                (m, choose(m, positions, table)) for m, table in self.weights.prior.tables(tokens, coded, temperature)
-            ]
-            for m, codes in found:
-                self.reveal(m, positions[: len(codes)], codes)
-            if any(len(codes) < len(positions) for _, codes in found):
+            found: dict[int, list[Tensor]] = {m: [] for m in coded}
+            for m, part, table in self.weights.prior.tables(tokens, coded, temperature):
+                found[m].append(choose(m, positions[part], table))
+            kept = keep(coded, positions) if keep else None
+            for m, parts in found.items():
+                codes = torch.cat(parts)
+                if kept is None:
+                    self.reveal(m, positions[: len(codes)], codes)
+                else:
+                    self.reveal(m, positions[kept], codes[torch.from_numpy(kept).to(codes.device)])
+            if len(codes) < len(positions):  # of the last sub-quantizer, which has the fewest
                 return
 
     def schedule(self) -> Iterator[Turn]:
@@ -102,10 +109,11 @@ class CodeGrid:
     def _means(self) -> dict[int, Tensor]:
         """Means of the prior's distributions: (h * w, d) for each sub-quantizer that is sent."""
         quantizer = self.weights.quantizer
-        return {
-            m: table.diff().float() @ quantizer.codebook[m, :, : quantizer.dimensions[m]] / (1 << PRECISION)
-            for m, table in self.weights.prior.tables(self._tokens(), range(self.active))
-        }
+        means: dict[int, list[Tensor]] = {m: [] for m in range(self.active)}
+        for m, _, table in self.weights.prior.tables(self._tokens(), range(self.active)):
+            words = quantizer.codebook[m, :, : quantizer.dimensions[m]]
+            means[m].append(table.diff().float() @ words / (1 << PRECISION))
+        return {m: torch.cat(parts) for m, parts in means.items()}
 
     def _tokens(self) -> Tensor:
         return self.weights.prior.tokens(self._inputs, self.quality).flatten(0, 2)
@@ -123,19 +131,22 @@ class CodeGrid:
         return torch.where(torch.from_numpy(self.known[m, positions]).to(drawn.device), codes, drawn)
 
     def _surest_first(self, sampler: Sampler, steps: int) -> None:
+        sureness = np.zeros(self.height * self.width, np.int64)
+
+        def draw(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
+            codes = self._or_known(m, positions, sampler.draw(table))
+            sureness[positions] += sampler.sureness(table, codes)
+            return codes
+
+        def surest(coded: range, positions: np.ndarray) -> np.ndarray:
+            noise = sampler.noise(len(positions), len(coded), steps - 1 - step, steps)
+            count = -(-len(positions) * (2 * step + 1) // (steps**2 - step**2))  # squares: growing steps
+            return np.sort(np.argsort(-(sureness[positions] + noise), kind="stable")[:count])
+
         for group in self.weights.groups:
             coded = range(group.start, min(group.stop, self.active))
             for step in range(steps if coded else 0):
                 positions = np.flatnonzero(~self.known[coded.start : coded.stop].all(0))
-                if not len(positions):
-                    break
-                drawn, sureness = [], np.zeros(len(positions), np.int64)
-                for m, table in self.weights.prior.tables(self._tokens()[positions], coded, sampler.heat):
-                    codes = self._or_known(m, positions, sampler.draw(table))
-                    sureness += sampler.sureness(table, codes)
-                    drawn.append((m, codes))
-                sureness += sampler.noise(len(positions), len(coded), steps - 1 - step, steps)
-                count = -(-len(positions) * (2 * step + 1) // (steps**2 - step**2))  # squares: growing steps
-                kept = np.sort(np.argsort(-sureness, kind="stable")[:count])
-                for m, codes in drawn:
-                    self.reveal(m, positions[kept], codes[torch.from_numpy(kept).to(codes.device)])
+                if len(positions):
+                    sureness[:] = 0
+                    self.fill([(coded, positions)], draw, sampler.heat, surest)

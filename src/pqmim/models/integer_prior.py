@@ -49,6 +49,7 @@ QUALITIES = 101
 OUTSIDE = -(1 << 24)  # attention score of a key beyond the picture
 MOST_DIMENSIONS = 16  # of a sub-quantizer, for the bound on squared distances
 CHUNK = 2048  # tokens worked on at a time
+ROWS = 1024  # frequency tables made at a time
 EXACT_TERMS = 1040  # products of int8 that float32 sums exactly
 LARGEST_MEAN = 255 << MEAN
 
@@ -59,8 +60,8 @@ Tensors = dict[str, Tensor]
 
 
 @torch.no_grad()
-def export(prior: MaskedPrior) -> Tensors:
-    """Round a trained prior to its integer form: named int8, int16 and int32 tensors.
+def export(prior: MaskedPrior, rates: Tensor) -> Tensors:
+    """Round a trained prior to its integer form: named int8, int16 and int32 tensors.  ``rates`` (101,) are those of all qualities.
 
     Raises ``ValueError`` if a sub-quantizer is too large for the bounds above.
     """
@@ -70,7 +71,7 @@ def export(prior: MaskedPrior) -> Tensors:
         "dimensions": torch.tensor(prior.dimensions, dtype=torch.int16),
         "codebook": _fixed(prior.codebook, MEAN, LARGEST_MEAN).to(torch.int16),
         "feature": _fixed(prior.feature, ACTIVATION, LIMIT).to(torch.int8),
-        "level": _fixed(_levels(prior.level), RESIDUAL, 1 << 20),
+        "level": _fixed(blend(prior.level, rates.to(prior.level)).flatten(1), RESIDUAL, 1 << 20),
         "term": _fixed(prior.term, ACTIVATION, LIMIT).to(torch.int8),
         "static": _fixed(prior.static, RESIDUAL, 1 << 14).to(torch.int16),
     }
@@ -95,20 +96,6 @@ def _fixed(x: Tensor, bits: int, most: int) -> Tensor:
 
 def _rows(weight: Tensor, places: Tensor) -> Tensor:
     return (weight.flatten(1) * torch.exp2(places)[:, None]).round().clamp(-LIMIT, LIMIT)
-
-
-def _levels(table: Tensor) -> Tensor:
-    """One row a quality, from the learned ones (quality 100 is rate 0)."""
-    rate = rate_of(torch.arange(QUALITIES, device=table.device), len(table))
-    return blend(table, rate).flatten(1)
-
-
-def rate_of(quality: Tensor, rates: int) -> Tensor:
-    """Fractional rate index of a quality: 100 is 0, the highest rate, and quality 0 the last.
-
-    The power gives most of the dial to the rates at which most photos are kept.
-    """
-    return (1 - quality.float() / 100) ** 1.5 * (rates - 1)
 
 
 def _linear(name: str, layer: Linear, bits: int, pad: bool = False) -> Tensors:
@@ -237,10 +224,11 @@ class IntegerPrior:
             x = block(x)
         return to_activation(x)
 
-    def tables(self, tokens: Tensor, coded: range, temperature: int = 16) -> Iterator[tuple[int, Tensor]]:
-        """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d): int32 (N, K + 1).
+    def tables(self, tokens: Tensor, coded: range, temperature: int = 16) -> Iterator[tuple[int, slice, Tensor]]:
+        """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d), a slice n of them at a time.
 
-        ``temperature``, in sixteenths, is what logits are divided by; files are coded at 16.
+        They are int32 (n, K + 1): as many as stay in the cache until whoever asked has used them.  ``temperature``,
+        in sixteenths, is what logits are divided by; files are coded at 16.
         """
         dims = self.dimensions[coded.start : coded.stop]
         rows = slice(self.first[coded.start], self.first[coded.stop])
@@ -249,8 +237,10 @@ class IntegerPrior:
         beta = self.beta[self.precision(tokens, rows).clamp_(-256, 96).long() + 256]
         free = narrow(self.free(tokens, slice(coded.start * rank, coded.stop * rank))).float().split(rank, 1)
         for index, f, b, m in zip(coded, free, beta.split(dims, 1), mean.split(dims, 1)):
-            extra = (f @ self.term[index]).to(torch.int32) + self.static[index]
-            yield index, frequencies(extra - self._energy(index, b, m), temperature)
+            for start in range(0, len(tokens), ROWS):
+                part = slice(start, start + ROWS)
+                logits = (f[part] @ self.term[index]).to(torch.int32).add_(self.static[index])
+                yield index, part, frequencies(logits.sub_(self._energy(index, b[part], m[part])), temperature)
 
     def _energy(self, index: int, beta: Tensor, mean: Tensor) -> Tensor:
         """sqrt(1 + 2 u) - 1 of the squared distances u of every codeword: int32 (N, K), 8 fractional bits."""

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pqmim.models.product_quantizer import channels_of
 from pqmim.models.transforms import blend
 
 WINDOW = 8  # tokens a side of an attention window
@@ -39,15 +40,27 @@ class PriorConfig:
     rank: int = 8
 
 
+class _Rounded(torch.autograd.Function):
+    """A function of its own, since ``x + (rounded - x).detach()`` reads and writes large tensors twice as often."""
+
+    @staticmethod
+    def forward(context, x: Tensor, bits: int) -> Tensor:
+        return (x * 2.0**bits).round_().mul_(2.0**-bits)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
+
+
 def straight_through(x: Tensor, bits: int) -> Tensor:
     """Round to multiples of 2**-bits; the gradient passes as if nothing happened."""
-    return x + (torch.round(x * 2.0**bits) * 2.0**-bits - x).detach()
+    return _Rounded.apply(x, bits)
 
 
 def activation(x: Tensor, rounding: bool) -> Tensor:
     """What int8 holds at ``ACTIVATION`` fractional bits."""
     reach = LIMIT * 2.0**-ACTIVATION
-    x = x.clamp(-reach, reach)
+    x = F.hardtanh(x, -reach, reach)  # a clamp whose gradient is one pass over the tensor
     return straight_through(x, ACTIVATION) if rounding else x
 
 
@@ -175,10 +188,8 @@ class MaskedPrior(nn.Module):
 
     def tokens(self, codes: Tensor, known: Tensor, rate: Tensor, height: int) -> Tensor:
         """Hidden state (B, h, w, d) from codes (B, h*w, M), what is known of them (same shape, bool) and rates (B,)."""
-        size, codewords, _ = self.feature.shape
-        flat = codes.long() + torch.arange(size, device=codes.device) * codewords
-        values = F.embedding(flat, self.feature.flatten(0, 1)) * known[..., None]  # (B, h*w, M, D)
-        values = values.flatten(2)[..., self.used]
+        owner = self.used // self.feature.shape[2]
+        values = channels_of(self.feature, codes, self.used) * known[..., owner]  # (B, h*w, C)
         x = torch.cat([values, values.abs(), known.to(values.dtype) * 4], -1)
         x = self.embed(x, self.rounding) + blend(self.level, rate).flatten(1)[:, None]
         x = x.unflatten(1, (height, -1))
@@ -191,17 +202,36 @@ class MaskedPrior(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):  # means need more than bfloat16 holds
             return self._logits(tokens.float(), coded)
 
-    def _logits(self, tokens: Tensor, coded: range) -> Tensor:
-        first = sum(self.dimensions[: coded.start])
-        dims = self.dimensions[coded.start : coded.stop]
-        rows = slice(first, first + sum(dims))
+    def energy(self, tokens: Tensor, coded: range, values: Tensor) -> Tensor:
+        """Bits (N, len(coded)), up to a constant, of latents (N, c) in codebook units where codewords need not lie.
+
+        ``values`` are the channels of sub-quantizers ``coded``, and all that the gradient goes to.  Without the free
+        terms, which only codewords have.
+        """
+        with torch.autocast(tokens.device.type, enabled=False):
+            with torch.no_grad():
+                mean, beta = self._moments(tokens.float(), coded)
+            dims = torch.tensor(self.dimensions[coded.start : coded.stop], device=tokens.device)
+            owner = torch.repeat_interleave(torch.arange(len(dims), device=tokens.device), dims)
+            weighted = beta * (values - mean).square()
+            distance = weighted.new_zeros(len(tokens), len(dims)).index_add(1, owner, weighted)
+            return (1 + 2 * distance).sqrt() - 1
+
+    def _moments(self, tokens: Tensor, coded: range) -> tuple[Tensor, Tensor]:
+        """Means and inverse squared scales of the channels of ``coded``: (N, c) each."""
+        rows = slice(sum(self.dimensions[: coded.start]), sum(self.dimensions[: coded.stop]))
         mean = self._rows(self.mean, tokens, rows).clamp(-255, 255)
         precision = self._rows(self.precision, tokens, rows).clamp(-16, 6)
+        if self.rounding:
+            mean, precision = straight_through(mean, MEAN), straight_through(precision, 4)
+        return mean, torch.exp2(precision)
+
+    def _logits(self, tokens: Tensor, coded: range) -> Tensor:
+        dims = self.dimensions[coded.start : coded.stop]
+        mean, beta = self._moments(tokens, coded)
         rank = self.config.rank
         free = self._rows(self.free, tokens, slice(coded.start * rank, coded.stop * rank))
         free = activation(free, self.rounding).unflatten(-1, (len(coded), rank))
-        beta = torch.exp2(straight_through(precision, 4) if self.rounding else precision)
-        mean = straight_through(mean, MEAN) if self.rounding else mean
 
         width = max(dims)
         slots = torch.tensor(

@@ -7,7 +7,6 @@ integers are mostly zero, share a sub-quantizer as long as their joint alphabet 
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pqmim.models.transforms import blend
@@ -47,34 +46,27 @@ class ProductQuantizer(nn.Module):
 
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
-        return self._padded(self.scaled(z, level))
+        return self.padded(self.scaled(z, level))
 
     def weights(self, level: Tensor) -> Tensor:
         """What a unit of squared error in codebook units is worth in squared pixel error: (B, M, D)."""
         step = blend(self.log_step, level).exp()[:, self.order, 0, 0]
-        return self._padded(step.square())
-
-    def merge(self, vectors: Tensor, level: Tensor, height: int) -> Tensor:
-        """Inverse of ``split``: (B, h*w, M, D) to a latent (B, C, h, w)."""
-        return self.restored(vectors.flatten(2)[..., self.slot], level, height)
+        return self.padded(step.square())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Codewords (B, h*w, M, D) of codes (B, h*w, M)."""
-        size = len(self.dimensions)
-        flat = codes.long() + torch.arange(size, device=codes.device) * self.codewords
-        return F.embedding(flat, self.codebook.flatten(0, 1))
+        """Codewords of codes (B, h*w, M), channels in order as ``restored`` takes them: (B, h*w, C)."""
+        return channels_of(self.codebook, codes, self.slot)
 
     def distances(self, vectors: Tensor, weights: Tensor, which: slice = slice(None)) -> Tensor:
         """Squared error, in pixel units, of every codeword of the sub-quantizers ``which``, less that of the zero vector.
 
-        ``vectors`` (B, n, M, D) and ``weights`` (B, M, D) as ``split`` and ``weights`` give them; (B, n, m, K).
+        ``vectors`` (B, n, m, D) and ``weights`` (B, m, D) are those of ``split`` and ``weights``; (B, n, m, K).
         """
         width = max(self.dimensions[which])
-        words, weights = self.codebook[which, :, :width], weights[:, which, :width]
+        words, weights = self.codebook[which, :, :width], weights[..., :width]
         energy = torch.einsum("bmd,mkd->bmk", weights, words.square())
-        return energy[:, None] - 2 * torch.einsum(
-            "bnmd,mkd->bnmk", vectors[:, :, which, :width] * weights[:, None], words
-        )
+        pulled = vectors[..., :width] * (-2 * weights[:, None])
+        return torch.einsum("bnmd,mkd->bnmk", pulled, words).add_(energy[:, None])
 
     @torch.no_grad()
     def assign(self, z: Tensor, rate: Tensor, price: Tensor, active: Tensor | None = None) -> Tensor:
@@ -87,21 +79,32 @@ class ProductQuantizer(nn.Module):
         vectors, weights = self.split(z, level), self.weights(level)
         bits = -blend(self.log2_probability.flatten(1), rate).view(len(z), 1, *self.codebook.shape[:2])
         cost = price[:, None, None, None] * bits  # (B, 1, M, K)
-        codes = []
-        for start in range(0, len(self.dimensions), FEW):
-            which = slice(start, start + FEW)
-            codes.append((self.distances(vectors, weights, which) + cost[:, :, which]).argmin(-1))
-        found = torch.cat(codes, 2)
-        if active is not None:
-            found = found * (torch.arange(found.shape[-1], device=found.device) < active[:, None, None])
-        return found
+        size = len(self.dimensions)
+        active = torch.full_like(price, size) if active is None else active
+        codes = torch.zeros(vectors.shape[:3], dtype=torch.long, device=z.device)
+        for start in range(0, size, FEW):
+            which, sent = slice(start, start + FEW), active > start  # images of lower rates are done sooner
+            if sent.any():
+                total = self.distances(vectors[:, :, which][sent], weights[:, which][sent], which)
+                codes[sent, :, which] = total.add_(cost[:, :, which][sent]).argmin(-1)
+        return codes * (torch.arange(size, device=z.device) < active[:, None, None])
 
-    def _padded(self, channels: Tensor) -> Tensor:
+    def padded(self, channels: Tensor) -> Tensor:
         """(..., C) in order to (..., M, D)."""
         size, width = len(self.dimensions), max(self.dimensions)
         padded = channels.new_zeros(*channels.shape[:-1], size * width)
         padded[..., self.slot] = channels
         return padded.unflatten(-1, (size, width))
+
+
+def channels_of(table: Tensor, codes: Tensor, slot: Tensor) -> Tensor:
+    """Entries of a padded ``table`` (M, K, D) that codes (B, n, M) choose, less the padding: (B, n, C).
+
+    ``slot`` (C,) are the places in (M * D) that are used.  To gather rows of D first would move many times as much.
+    """
+    _, codewords, width = table.shape
+    rows = table.transpose(1, 2).flatten(0, 1)[slot]  # (C, K)
+    return rows.take(codes[..., slot // width].long() + torch.arange(len(slot), device=codes.device) * codewords)
 
 
 def level_of_rate(rate: Tensor) -> Tensor:

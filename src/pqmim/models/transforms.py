@@ -87,7 +87,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:  # (B, C, h, w), (B,)
         h = x * (blend(self.gain, level) / self.scale[:, None, None])
-        h = h.clamp(-REACH, REACH)
+        h = F.hardtanh(h, -REACH, REACH)
         h = F.conv2d(h, self.depthwise, padding=1, groups=len(self.scale))
         h = F.conv2d(h, self.expand[:, :, None, None], self.bias)
         a, b = h.chunk(2, dim=1)

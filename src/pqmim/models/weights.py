@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pqmim.bitstream.errors import PqmimError, UnsupportedFile
 from pqmim.coding.schedule import Group
-from pqmim.models.integer_prior import IntegerPrior, Tensors
+from pqmim.models.integer_prior import QUALITIES, IntegerPrior, Tensors
 from pqmim.models.product_quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
 
@@ -30,7 +30,7 @@ DEFAULT = "default"
 class Weights:
     """A loaded release: modules in evaluation mode, the integer prior, and the tables of the schedule.
 
-    ``active`` (101,) is the number of sub-quantizers sent at each quality, ``prices`` (101,) the squared
+    ``rates`` (101,) are the fractional rates of all qualities, ``active`` (101,) is the number of sub-quantizers sent at each quality, ``prices`` (101,) the squared
     error that is worth one bit there.
     """
 
@@ -41,6 +41,7 @@ class Weights:
     synthesis: Synthesis
     prior: IntegerPrior
     groups: list[Group]
+    rates: list[float]
     active: list[int]
     prices: list[float]
 
@@ -53,6 +54,7 @@ def save(
     synthesis: Synthesis,
     prior: Tensors,
     groups: list[Group],
+    rates: list[float],
     active: list[int],
     prices: list[float],
 ) -> int:
@@ -68,6 +70,7 @@ def save(
         "dimensions": quantizer.dimensions,
         "codewords": quantizer.codewords,
         "groups": [asdict(group) for group in groups],
+        "rates": rates,
         "active": active,
         "prices": prices,
     }
@@ -144,6 +147,7 @@ def _build(id: int, tensors: Tensors, record: dict, device: str | torch.device) 
         synthesis,
         IntegerPrior(part("prior"), device),
         [Group(**group) for group in record["groups"]],
+        record.get("rates") or [config.levels * (1 - q / 100) ** 1.5 for q in range(QUALITIES)],  # the first releases
         record["active"],
         record["prices"],
     )

@@ -1,10 +1,12 @@
 """Stage 4: transforms and prior together, under distortion + lambda x rate, while the codebooks stand still.
 
 Until here the analysis answered to a static density.  Here it answers to the prior: to the bits of the
-symbols of one pass of the schedule, drawn for each batch as in stage 3.  They have a gradient because
-codewords are assigned softly there, the more weight the smaller distortion + lambda x rate (the relaxed
-lookup of RDVQ, CVPR 2026), at a temperature that falls.  The synthesis sees the hard choice,
-straight-through.
+symbols of one pass of the schedule, drawn for each batch as in stage 3.  The prior learns from the bits
+of the codewords chosen; the latent is pulled by those that it would cost itself, at the distance it has
+from what the prior expects.  The synthesis sees the choice, straight-through.  (Soft assignment, the
+relaxed lookup of RDVQ, CVPR 2026, lets the rates grow: most latents lie deep in the cell of the zero
+vector, where it has no gradient, while straight-through distortion has one.)  A quarter of each batch
+also teaches the prior to complete, as in stage 3.
 """
 
 from pathlib import Path
@@ -16,15 +18,16 @@ from torch import Tensor, nn
 from pqmim.coding.schedule import Group, known_before, passes
 from pqmim.models.masked_prior import LN2, MaskedPrior
 from pqmim.models.product_quantizer import level_of_rate
+from pqmim.models.transforms import STRIDE
 from pqmim.training import ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
-from pqmim.training.prior import active_at, ideal_bits
+from pqmim.training.prior import LEFT_OUT, active_at, bits_of_pass, ideal_bits, left_out, static_bits
 from pqmim.training.quantizer import QuantizedCodec
 from pqmim.training.recipe import Recipe
 from pqmim.training.transforms import balanced, center, to_images
 
-SYMBOLS = 48  # positions of a pass whose bits are counted: all of them would cost more than the transforms
+SYMBOLS = 2048  # of a pass that a crop's rate counts, about: all of them would cost more than the transforms
 
 
 class JointCodec(nn.Module):
@@ -35,69 +38,83 @@ class JointCodec(nn.Module):
         self.codec, self.prior = codec, prior
         self.register_buffer("active", active)
         self.register_buffer("typical", torch.zeros_like(codec.prices))
-        self.passes = passes(groups, len(codec.quantizer.dimensions))
+        self.groups, self.passes = groups, passes(groups, len(codec.quantizer.dimensions))
         self.codec.requires_grad_(True)
         codec.quantizer.codebook.requires_grad_(False)
         codec.quantizer.log_gain.requires_grad_(False)
 
     def forward(
-        self, image: Tensor, rate: Tensor, number: int, softness: float, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Mean squared error (B,) and bits a sample (B,) of pass ``number``, counted as often as there are passes."""
+        self, image: Tensor, rate: Tensor, number: int, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean squared error (B,), bits a sample (B,) of pass ``number``, counted as often as there are passes, and codes."""
         codec, quantizer, step = self.codec, self.codec.quantizer, self.passes[number]
-        level, price, sent = level_of_rate(rate), codec.price(rate), active_at(self.active, rate)
+        level, sent = level_of_rate(rate), active_at(self.active, rate)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             z = codec.analysis(image, level).float()
         height, width = z.shape[2:]
-        codes = quantizer.assign(z.detach(), rate, price, sent)  # (B, h*w, M)
-        vectors = quantizer.split(z, level)  # (B, h*w, M, D)
+        codes = quantizer.assign(z.detach(), rate, torch.zeros_like(rate), sent)  # (B, h*w, M)
+        scaled = quantizer.scaled(z, level)  # (B, h*w, C)
 
         everywhere = step.positions(height, width)
-        positions = np.sort(rng.permutation(everywhere)[:SYMBOLS])
+        positions = np.sort(rng.permutation(everywhere)[: max(16, SYMBOLS // len(step.sub_quantizers))])
         coded = slice(step.sub_quantizers.start, max(1, min(step.sub_quantizers.stop, int(sent.max()))))
         if coded.start < coded.stop:
-            bits = self._bits(codes, sent, rate, number, positions, coded, height)  # (B, n, m, K)
-            error = quantizer.distances(vectors[:, positions], quantizer.weights(level), coded)
-            worth = price[:, None, None, None]
-            cost = error + worth * bits.detach()
-            soft = (cost * (-LN2 / softness) / worth).softmax(-1)
+            tokens = self._tokens(codes, sent, rate, number, positions, height)  # (B, n, d)
+            bits = self._bits(tokens, coded)  # (B, n, m, K)
+            found = codes[:, positions, coded, None]  # (B, n, m, 1)
+            spent = bits.gather(-1, found)[..., 0] + self._pull(tokens, coded, scaled[:, positions])  # (B, n, m)
             counted = torch.arange(coded.start, coded.stop, device=z.device) < sent[:, None]  # (B, m)
-            total = ((soft * bits).sum(-1) * counted[:, None]).sum((1, 2))
+            total = (spent * counted[:, None]).sum((1, 2))
             total = total * (len(self.passes) * len(everywhere) / len(positions))
-            codes = codes.clone()
-            codes[:, positions, coded] = torch.where(counted[:, None], cost.detach().argmin(-1), 0)
         else:
             total = torch.zeros_like(rate)
         # The hard choice for the synthesis, its gradient for the analysis; what is not sent has none.
-        chosen = quantizer.lookup(codes) + (vectors - vectors.detach()) * self._sent(sent)
-        decoded = quantizer.merge(chosen, level, height)
+        sent_channels = self._sent(sent)[:, :, quantizer.slot // quantizer.codebook.shape[2]]  # (B, 1, C)
+        chosen = quantizer.lookup(codes) + (scaled - scaled.detach()) * sent_channels
+        decoded = quantizer.restored(chosen, level, height)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             restored = codec.synthesis(decoded, level)
-        return (restored.float() - image).square().mean((1, 2, 3)), total / image[0].numel()
+        return (restored.float() - image).square().mean((1, 2, 3)), total / image[0].numel(), codes
+
+    def completion(self, codes: Tensor, rate: Tensor, height: int, rng: np.random.Generator) -> Tensor:
+        """What completing codes (B, h*w, M) costs, as a share of static frequencies: the mean over ``groups``."""
+        known, symbols, positions = left_out(self.groups, height, rng)
+        sent = active_at(self.active, rate)
+        if not len(positions) or symbols.sub_quantizers.start >= int(sent.max()):
+            return torch.zeros((), device=codes.device)
+        seen = torch.from_numpy(known).to(codes.device) & self._sent(sent).bool()
+        with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.training):
+            tokens = self.prior.tokens(codes, seen, rate, height).flatten(1, 2)
+        bits = bits_of_pass(self.prior, tokens, codes, sent, symbols, torch.from_numpy(positions).to(codes.device))
+        return (bits / static_bits(self.codec, rate)).mean() * len(self.groups) * LEFT_OUT / height**2
 
     def _sent(self, sent: Tensor) -> Tensor:
-        """(B, 1, M, 1) of 0 and 1."""
+        """(B, 1, M) of 0 and 1."""
         size = len(self.codec.quantizer.dimensions)
-        return (torch.arange(size, device=sent.device) < sent[:, None])[:, None, :, None].float()
+        return (torch.arange(size, device=sent.device) < sent[:, None])[:, None].float()
 
-    def _bits(
-        self,
-        codes: Tensor,
-        sent: Tensor,
-        rate: Tensor,
-        number: int,
-        positions: np.ndarray,
-        coded: slice,
-        height: int,
+    def _tokens(
+        self, codes: Tensor, sent: Tensor, rate: Tensor, number: int, positions: np.ndarray, height: int
     ) -> Tensor:
-        """Bits (B, n, m, K) of every codeword at positions (n,) of a pass, given what is known before it."""
+        """What the prior makes of what is known before a pass, at positions (n,): (B, n, d)."""
         size, width = codes.shape[-1], codes.shape[1] // height
         known = torch.from_numpy(known_before(self.passes[number], size, height, width)).T.to(codes.device)
-        known = known[None] & self._sent(sent)[..., 0].bool()
+        known = known[None] & self._sent(sent).bool()
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.training):
-            tokens = self.prior.tokens(codes, known, rate, height).flatten(1, 2)[:, positions]  # (B, n, d)
+            return self.prior.tokens(codes, known, rate, height).flatten(1, 2)[:, positions]
+
+    def _bits(self, tokens: Tensor, coded: slice) -> Tensor:
+        """Bits (B, n, m, K) of every codeword of sub-quantizers ``coded``."""
         logits = self.prior.logits(tokens.flatten(0, 1), range(coded.start, coded.stop)) * LN2
         return (-logits.log_softmax(-1) / LN2).unflatten(0, tokens.shape[:2])
+
+    def _pull(self, tokens: Tensor, coded: slice, scaled: Tensor) -> Tensor:
+        """Zero (B, n, m), whose gradient is that of the bits of latents (B, n, C) if they need not be codewords."""
+        dims = self.prior.dimensions
+        rows = slice(sum(dims[: coded.start]), sum(dims[: coded.stop]))
+        scaled = scaled[..., rows].flatten(0, 1)
+        bits = self.prior.energy(tokens.flatten(0, 1), range(coded.start, coded.stop), scaled)
+        return (bits - bits.detach()).unflatten(0, tokens.shape[:2])
 
 
 def train_joint(
@@ -122,12 +139,13 @@ def train_joint(
     def loss(model: JointCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng((recipe.seed, 6, step))
         index = (rates + step * schedule.batch) % len(model.codec.prices)
-        first, last = schedule.softness
-        softness = first * (last / first) ** (step / max(1, schedule.steps - 1))
         number = int(rng.integers(len(model.passes)))
-        error, rate = model(to_images(crops, device), index.float(), number, softness, rng)
+        error, rate, codes = model(to_images(crops, device), index.float(), number, rng)
         value = balanced(error, rate, model.codec.prices, index, model.typical)
-        return value, {"loss": value.item(), "bpp": 3 * rate.mean().item(), "mse": error.mean().item()}
+        some = slice(-(-len(codes) // 4))
+        missing = model.completion(codes[some], index[some].float(), schedule.crop // STRIDE, rng)
+        figures = {"loss": value.item(), "bpp": 3 * rate.mean().item(), "mse": error.mean().item()}
+        return value + schedule.completion * missing, figures | {"completion": missing.item()}
 
     def evaluate(model: JointCodec) -> dict[str, float]:
         figures: dict[str, float] = {}
@@ -139,7 +157,7 @@ def train_joint(
                 z = model.codec.analysis(image, level)
                 codes = model.codec.quantizer.assign(z, rate, model.codec.price(rate), sent)
                 bits = ideal_bits(model.prior, codes, rate, int(sent), groups, z.shape[2])
-                decoded = model.codec.quantizer.merge(model.codec.quantizer.lookup(codes), level, z.shape[2])
+                decoded = model.codec.quantizer.restored(model.codec.quantizer.lookup(codes), level, z.shape[2])
                 mse = (model.codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()
                 rows.append((10 * np.log10(255**2 / mse), 3 * bits / image.numel()))
             figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)

@@ -80,7 +80,7 @@ def train(
     if ranks.first():
         config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
         model, prior = model.cpu(), prior.cpu()
-        release(released, config, model, integer_prior.export(prior), groups, plan.price_scale)
+        release(released, config, model, prior, groups, plan.dial or (0, len(plan.lambdas)), plan.price_scale)
         keep_original(out / f"{plan.name}-prior.safetensors", prior, model.quantizer.log2_probability)
     return released
 
@@ -139,12 +139,17 @@ def release(
     path: Path,
     config: TransformConfig,
     model: quantizer_stage.QuantizedCodec,
-    prior: dict[str, Tensor],
+    prior: MaskedPrior,
     groups: list[Group],
+    dial: tuple[float, float],
     price_scale: float,
 ) -> int:
     """Write released weights; returns their id."""
-    rates = integer_prior.rate_of(torch.arange(integer_prior.QUALITIES), config.levels + 1)
+    first, last = dial
+    dialled = [round(last + (first - last) * q / 100, 4) for q in range(integer_prior.QUALITIES)]
+    rates = torch.tensor(dialled)
     active = prior_stage.active_at(model.active(), rates).tolist()
     prices = [round(price_scale * price, 3) for price in model.price(rates).tolist()]
-    return weights.save(path, config, model.analysis, model.quantizer, model.synthesis, prior, groups, active, prices)
+    whole = integer_prior.export(prior, rates)
+    transforms = model.analysis, model.quantizer, model.synthesis
+    return weights.save(path, config, *transforms, whole, groups, dialled, active, prices)

@@ -90,7 +90,7 @@ class QuantizedCodec(nn.Module):
         quantizer = self.quantizer
         level = level_of_rate(rate)
         vectors, weights = quantizer.split(z, level), quantizer.weights(level)[:, None]
-        error = (vectors - quantizer.lookup(codes)).square() * weights / self.typical[rate.long()][:, None, None, None]
+        error = (vectors - quantizer.padded(quantizer.lookup(codes))).square() * weights / self.typical[rate.long()][:, None, None, None]
         worst = error.sum(-1).flatten(0, 1).argsort(0, descending=True)  # (N, M)
         rows = rate.long()[:, None].expand(codes.shape[:2]).flatten()  # (N,)
         moved = 0
@@ -133,7 +133,7 @@ class QuantizedCodec(nn.Module):
         """Mean squared error (B,), latent and codes of images (B, 3, H, W)."""
         z, level = self.latent(image, rate), level_of_rate(rate)
         codes = self.quantizer.assign(z, rate, self.price(rate))
-        decoded = self.quantizer.merge(self.quantizer.lookup(codes).detach(), level, z.shape[2])
+        decoded = self.quantizer.restored(self.quantizer.lookup(codes).detach(), level, z.shape[2])
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
             restored = self.synthesis(decoded, level)
         return (restored.float() - image).square().mean((1, 2, 3)), z, codes

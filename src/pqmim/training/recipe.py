@@ -47,10 +47,7 @@ class Schedule(Strict):
     parts: int = Field(
         6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
     )
-    completion: float = Field(0.15, ge=0, description="prior: weight of the part that learns to complete")
-    softness: tuple[float, float] = Field(
-        (0.5, 0.1), description="joint: temperature of the soft assignment, in bits, at the first step and at the last"
-    )
+    completion: float = Field(0.15, ge=0, description="prior, joint: weight of the part that learns to complete")
     rounding_from: float = Field(
         0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
     )
@@ -77,6 +74,9 @@ class Recipe(Strict):
     )
     finest: float | None = Field(
         None, gt=0, description="pqmim: the price of a bit at quality 100, where gains are those of the first lambda"
+    )
+    dial: tuple[float, float] | None = Field(
+        None, description="pqmim: rates of quality 100 and of quality 0, where rate 1 has the first lambda; all of them"
     )
     price_scale: float = Field(1.0, gt=0, description="the price of a bit in released files, of that in training")
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")

@@ -10,7 +10,7 @@ def vectors_of(vq, photo):
 
 @pytest.fixture
 def codebook(vq):
-    """The session's model, with its codebook and usage put back afterwards."""
+    """One model for all tests here, with its codebook and usage put back afterwards."""
     before = vq.codebook.clone(), vq.usage.clone()
     yield vq
     vq.codebook.copy_(before[0])

@@ -1,13 +1,20 @@
-"""Which quality, at which scale, makes a file of a given size."""
+"""At which scale a quality is coded, and which quality makes a file of a given size."""
 
 import math
 from collections.abc import Callable
 
 SCALES = (0.042, 0.014, 0.0035)  # bits a pixel below which a half, a quarter, an eighth of the size does better
-LOWEST = 0.010  # bits a pixel of a typical photo at quality 0
-STEP = 0.055  # about what one step of quality adds to the logarithm of the size
+LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
+STEP = 0.047  # about what one step of quality adds to the logarithm of the size
 
 ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
+
+SMALL, SHIFT = 12, 24  # qualities below SMALL stand for half the size, at a quality so much higher
+
+
+def setting(quality: int) -> tuple[int, int]:
+    """The quality and the scale at which a picture is coded, of the quality asked for: half the size where that does better."""
+    return (quality + SHIFT, 1) if quality < SMALL else (quality, 0)
 
 
 def fit(encode: Callable[[int], bytes], room: int, pixels: int) -> tuple[int, bytes]:

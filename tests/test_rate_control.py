@@ -1,10 +1,10 @@
-"""The search for a quality that makes a file of a given size."""
+"""At which scale a quality is coded, and the search for one that makes a file of a given size."""
 
 import math
 
 import pytest
 
-from pqmim.byte_target import ENOUGH, fit
+from pqmim.rate_control import ENOUGH, SMALL, fit, setting
 
 
 def sizes(growth, lowest=400):
@@ -38,3 +38,10 @@ def test_room_beyond_what_quality_100_takes():
 def test_sizes_that_stand_still():
     quality, payload = fit(lambda quality: bytes(50 if quality < 60 else 90), 70, 10_000)
     assert (quality, len(payload)) == (60, 90)
+
+
+def test_low_qualities_are_coded_at_half_the_size():
+    assert [setting(quality)[1] for quality in (0, SMALL - 1, SMALL, 100)] == [1, 1, 0, 0]
+    for scale in (0, 1):
+        own = [setting(quality)[0] for quality in range(101) if setting(quality)[1] == scale]
+        assert own == sorted(set(own)) and 0 <= own[0] and own[-1] <= 100

@@ -1,0 +1,187 @@
+"""Writes the tables of the README and of docs/hybrid.md anew from results/.
+
+    python benchmarks/tables.py            # --check only says whether they are what results/ says
+
+A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; the functions below are named like theirs.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/hybrid.md")
+BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+REFERENCES = {
+    "jpeg": "JPEG (progressive, optimised, 4:2:0)",
+    "webp": "WebP (method 6)",
+    "avif": "AVIF (speed 6, 4:2:0)",
+    "bmshj2018-hyperprior": "hyperprior (Ballé et al. 2018), published",
+    "mbt2018-mean": "mean-scale hyperprior (Minnen et al. 2018), published",
+    "VTM (VVC)": "VTM, published",
+}
+QUALITIES = (0, 10, 20, 40, 50, 60, 80, 100)
+WAYS = {"expect": "expected", "sample": "drawn", "none": "left at codeword 0"}
+HALVES = {"first": "the first half in coding order", "chessboard": "every other position"}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    stale = 0
+    for page in PAGES:
+        path = ROOT / page
+        before = path.read_text()
+        after = rewritten(before)
+        stale += before != after
+        if before != after and args.check:
+            print(f"{page} differs from results/: run python benchmarks/tables.py", file=sys.stderr)
+        elif before != after:
+            path.write_text(after)
+    return int(args.check and stale > 0)
+
+
+def rewritten(text: str) -> str:
+    """A page with all of its tables made anew."""
+    return BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+
+
+def bd_rate() -> str:
+    """What pqmim and the classical codecs need beyond each reference, at equal PSNR."""
+    measured = result("kodak/codecs.json")
+    names = ["pqmim", "webp", "avif"]
+    rows = []
+    references = measured["bd_rate"] | measured["bd_rate_published"]
+    for reference, words in REFERENCES.items():
+        found = references[reference]
+        percent = [found["percent"].get(name) for name in names]
+        shown = ["" if value is None else f"{value:+.1f} %" for value in percent]
+        low, high = found.get("range_bpp") or found["bpp"]["pqmim"]
+        rows.append([words, f"{low:.3g} to {high:.3g} bpp", f"**{shown[0]}**", *shown[1:]])
+    return markdown(["against", "range", "pqmim", "WebP", "AVIF"], rows)
+
+
+def dial() -> str:
+    """Rate and distortion of some qualities."""
+    found = {row["setting"]: row for row in result("kodak/codecs.json")["codecs"]["pqmim"]["settings"]}
+    shown = [found[quality] for quality in QUALITIES]
+    return markdown(
+        ["`-q`", *map(str, QUALITIES)],
+        [
+            ["bpp", *(f"{row['bpp']:.3f}" for row in shown)],
+            ["PSNR, dB", *(f"{row['psnr']:.2f}" for row in shown)],
+            ["MS-SSIM", *(f"{row['ms_ssim']:.4f}" for row in shown)],
+        ],
+    )
+
+
+def entropy() -> str:
+    """What the prior saves, and what integers and the file's frame cost."""
+    rows = result("kodak/entropy.json")["qualities"]
+
+    def percent(key: str, digits: int = 1) -> list[str]:
+        return [f"{100 * row[key]:+.{digits}f} %" for row in rows]
+
+    return markdown(
+        ["the masked prior, `-q`", *(str(row["quality"]) for row in rows)],
+        [
+            ["files against the same codes with the training photos' static frequencies", *percent("real_over_static")],
+            ["files against static frequencies fitted to these very codes", *percent("real_over_oracle_static")],
+            ["integers against their float original, ideal bits", *percent("integer_over_float", 2)],
+            ["bytes of a file, mean", *(f"{row['bytes']:.0f}" for row in rows)],
+            ["of which over its ideal bits", *(f"{row['real_over_ideal_bytes']:.1f}" for row in rows)],
+        ],
+    )
+
+
+def sizes() -> str:
+    """Files made to a size."""
+    rows = result("kodak/hybrid.json")["sizes"]
+    return markdown(
+        ["files made to a size, bytes", *(f"{row['bytes']:,.0f}" for row in rows)],
+        [
+            ["PSNR, dB", *(f"{row['psnr']:.2f}" for row in rows)],
+            ["unused bytes, mean", *(f"{row['unused_bytes']:.1f}" for row in rows)],
+            ["codings a search takes", *(f"{row['trials']:.1f}" for row in rows)],
+        ],
+    )
+
+
+def speed() -> str:
+    """Seconds each way, and memory."""
+    found: dict[str, dict[float, dict[str, dict]]] = {}
+    for row in result("speed.json")["rows"]:
+        found.setdefault(row["codec"], {}).setdefault(row["megapixels"], {})[row["direction"]] = row
+    sizes = list(found["pqmim"])
+
+    def both(codec: str, key: str, scale: float = 1.0) -> list[str]:
+        ways = [found[codec].get(size) for size in sizes]
+        return [" / ".join(f"{way[d][key] * scale:.2f}" for d in ("compress", "decompress")) for way in ways if way]
+
+    return markdown(
+        ["seconds, compress / decompress", *(f"{size:g} Mpx" for size in sizes)],
+        [
+            *([NAMES.get(codec, codec), *both(codec, "seconds")] for codec in found),
+            ["pqmim, peak memory, GB", *both("pqmim", "peak_mb", 1e-3)],
+        ],
+    )
+
+
+def tiny() -> str:
+    """What fits 200 bytes."""
+    ways = result("kodak/hybrid.json")["tiny"]["ways"]
+    rows = [
+        [name, f"{way['bytes']:.0f}", f"{way['psnr']:.2f}", f"{way['squeezenet']:.4f}"]
+        if way
+        else [name, "–", "does not fit", "–"]
+        for name, way in ways.items()
+    ]
+    return markdown(["200 bytes", "bytes", "PSNR, dB", "SqueezeNet distance"], rows)
+
+
+def prefix() -> str:
+    """PSNR over the share of a file that arrived."""
+    found = result("kodak/hybrid.json")["prefix"]
+    made = {float(share): f"{value:.2f}" for share, value in found["made_for_size"].items()}
+    return markdown(
+        [f"share of a file at quality {found['quality']}", *(f"{100 * share:g} %" for share in found["shares"])],
+        [
+            ["PSNR, dB", *(f"{value:.2f}" for value in found["psnr"])],
+            ["a file made for that size", *(made.get(share, "") for share in found["shares"])],
+        ],
+    )
+
+
+def completion() -> str:
+    """What becomes of the codes that were not sent."""
+    found = result("kodak/hybrid.json")["completion"]
+    rows = [
+        [HALVES[half], WAYS[way], f"{row['psnr']:.2f}", f"{row['squeezenet']:.4f}"]
+        for half, ways in found.items()
+        for way, row in ways.items()
+    ]
+    return markdown(["half of the codes sent", "the rest", "PSNR, dB", "SqueezeNet distance"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    table.__name__: table for table in (bd_rate, dial, entropy, sizes, speed, tiny, prefix, completion)
+}
+
+
+def result(name: str) -> dict:
+    return json.loads((ROOT / "results" / name).read_text())
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
