@@ -11,4 +11,7 @@ def test_every_table_is_what_results_say(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
     tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
     assert tables["main"]() == 0
-    assert tables["rewritten"]("<!-- table dial -->\n| stale |\n<!-- end -->") != "<!-- table dial -->\n| stale |\n<!-- end -->"
+    assert (
+        tables["rewritten"]("<!-- table dial -->\n| stale |\n<!-- end -->")
+        != "<!-- table dial -->\n| stale |\n<!-- end -->"
+    )

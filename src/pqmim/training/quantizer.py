@@ -90,7 +90,11 @@ class QuantizedCodec(nn.Module):
         quantizer = self.quantizer
         level = level_of_rate(rate)
         vectors, weights = quantizer.split(z, level), quantizer.weights(level)[:, None]
-        error = (vectors - quantizer.padded(quantizer.lookup(codes))).square() * weights / self.typical[rate.long()][:, None, None, None]
+        error = (
+            (vectors - quantizer.padded(quantizer.lookup(codes))).square()
+            * weights
+            / self.typical[rate.long()][:, None, None, None]
+        )
         worst = error.sum(-1).flatten(0, 1).argsort(0, descending=True)  # (N, M)
         rows = rate.long()[:, None].expand(codes.shape[:2]).flatten()  # (N,)
         moved = 0
