@@ -40,7 +40,12 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("paths", nargs="+", metavar="PHOTO", help="a picture in any format that Pillow opens")
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
-        "-q", "--quality", type=_quality, default=50, metavar="0..100", help="0: smallest, 100: best (default: 50)"
+        "-q",
+        "--quality",
+        type=_quality,
+        default=50,
+        metavar="0..100",
+        help="0: smallest, at half the size under 12; 100: best (default: 50)",
     )
     dial.add_argument("--size", type=_size, metavar="BYTES", help="a file of exactly so many bytes: 200, 2kB")
     dial.add_argument("--bpp", type=_bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")

@@ -61,7 +61,9 @@ Tensors = dict[str, Tensor]
 
 @torch.no_grad()
 def export(prior: MaskedPrior, rates: Tensor) -> Tensors:
-    """Round a trained prior to its integer form: named int8, int16 and int32 tensors.  ``rates`` (101,) are those of all qualities.
+    """Round a trained prior to its integer form: named int8, int16 and int32 tensors.
+
+    ``rates`` (101,) are the fractional rates of all qualities.
 
     Raises ``ValueError`` if a sub-quantizer is too large for the bounds above.
     """

@@ -30,8 +30,8 @@ DEFAULT = "default"
 class Weights:
     """A loaded release: modules in evaluation mode, the integer prior, and the tables of the schedule.
 
-    ``rates`` (101,) are the fractional rates of all qualities, ``active`` (101,) is the number of sub-quantizers sent at each quality, ``prices`` (101,) the squared
-    error that is worth one bit there.
+    ``rates`` (101,) are the fractional rates of all qualities, ``active`` (101,) is the number of sub-quantizers
+    sent at each, ``prices`` (101,) the squared error that is worth one bit there.
     """
 
     id: int

@@ -6,7 +6,7 @@ of the codewords chosen; the latent is pulled by those that it would cost itself
 from what the prior expects.  The synthesis sees the choice, straight-through.  (Soft assignment, the
 relaxed lookup of RDVQ, CVPR 2026, lets the rates grow: most latents lie deep in the cell of the zero
 vector, where it has no gradient, while straight-through distortion has one.)  A quarter of each batch
-also teaches the prior to complete, as in stage 3.
+also teaches the prior to complete, as in stage 3.  No trial of it has paid yet: docs/lab-notes.md.
 """
 
 from pathlib import Path
