@@ -1,7 +1,15 @@
 import numpy as np
 import torch
 
-from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, blend, in_strips, start_as_klt
+from pqmim.models.transforms import (
+    Analysis,
+    Synthesis,
+    TransformConfig,
+    blend,
+    in_strips,
+    start_as_klt,
+    start_at_random,
+)
 
 
 def pair(**config):
@@ -31,6 +39,16 @@ def test_fewer_dimensions_keep_the_most_energy():
     with torch.no_grad():
         error = (synthesis(analysis(patches, level), level) - patches).square().mean()
     assert error < 0.05 * (patches - 127.5).square().mean()
+
+
+def test_random_transforms_keep_the_energy_and_know_its_deviations():
+    analysis, synthesis, patches, klt = pair(latent=64)
+    deviation = start_at_random(analysis, synthesis, patches)
+    with torch.no_grad():
+        z = analysis(patches, torch.zeros(len(patches)))
+    assert torch.allclose(z.square().mean((0, 2, 3)).sqrt(), deviation, rtol=1e-3)
+    assert torch.allclose(analysis.coarse[0].scale, deviation) and torch.allclose(synthesis.coarse[0].scale, deviation)
+    assert deviation.std() / deviation.mean() < 0.5 < klt.std() / klt.mean()  # no channel is worth more than others
 
 
 def test_branches_start_at_zero_and_hear_the_level():

@@ -106,7 +106,7 @@ def test_starts_from_our_transforms(write, folder, transforms, tmp_path, kind):
     out.mkdir()
     shutil.copy(transforms, out)
     train(write(kind, steps=0), folder, out)
-    assert log(out, kind)[0] == {"stage": kind, "step": 0, "start": "transforms.pt", "start_step": 1}
+    assert log(out, kind)[0] == {"stage": kind, "step": 0, "start": "transforms.pt"}
     average = torch.load(transforms, weights_only=True)["average"]
     codec = make_codec(kind, [out / f"{kind}.safetensors"])
     model = codec.files.model if kind == "hyperprior" else codec.files.models[6][0]

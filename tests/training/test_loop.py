@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from pqmim.models import masked_prior, transforms
 from pqmim.training.loop import Unfinished, optimizers, rate_factor, run_stage
 from pqmim.training.recipe import Schedule
 
@@ -18,7 +19,7 @@ class Toy(nn.Module):
         return x @ self.matrix + self.bias
 
 
-def run(folder, minutes=float("inf")):
+def run(folder, minutes=float("inf"), schedule=SCHEDULE):
     def batch(step):
         return torch.randn(4, 40, generator=torch.Generator().manual_seed(step))
 
@@ -27,7 +28,7 @@ def run(folder, minutes=float("inf")):
         return value, {"loss": value.item()}
 
     torch.manual_seed(0)
-    return run_stage("toy", Toy(), SCHEDULE, folder, batch, loss, seed=3, minutes=minutes)
+    return run_stage("toy", Toy(), schedule, folder, batch, loss, seed=3, minutes=minutes)
 
 
 def test_resumes_to_the_same_weights(tmp_path):
@@ -42,6 +43,35 @@ def test_resumes_to_the_same_weights(tmp_path):
     assert stops == SCHEDULE.steps - 1
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_compiled_blocks_learn_the_same(tmp_path, monkeypatch):
+    compiled, by_default = [], nn.Module.compile
+
+    def compile_(module):  # as it would be, without the C++ compiler that the default needs
+        compiled.append(module)
+        by_default(module, backend="eager", fullgraph=True)
+
+    monkeypatch.setattr(nn.Module, "compile", compile_)
+    monkeypatch.setattr(Toy, "compiles", True, raising=False)
+    plain = run(tmp_path / "plain")
+    assert not compiled
+    found = run(tmp_path / "compiled", schedule=SCHEDULE.model_copy(update={"compile": True}))
+    assert [type(module) for module in compiled] == [Toy]
+    assert found.state_dict().keys() == plain.state_dict().keys()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("rounding", [False, True])
+def test_blocks_compile_to_one_graph(rounding):
+    torch.manual_seed(0)
+    image, tokens, level = torch.randn(2, 32, 8, 8), torch.randn(2, 8, 8, 32), torch.tensor([0.0, 1.5])
+    coarse = transforms.Block(32, 1.5, 3)
+    prior = masked_prior.Block(masked_prior.PriorConfig(width=32, heads=2, hidden=32), shift=4)
+    assert coarse.compiles and prior.compiles
+    for block, given in ((coarse, (image, level)), (prior, (tokens, rounding))):
+        assert torch.equal(torch.compile(block, backend="eager", fullgraph=True)(*given), block(*given))
 
 
 def test_steps_without_a_finite_gradient_are_skipped(tmp_path):

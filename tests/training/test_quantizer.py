@@ -28,6 +28,11 @@ def test_prices_are_interpolated_in_the_logarithm(model):
     assert model.price(torch.tensor([0.0, 0.5, 1.0, 2.0])).tolist() == pytest.approx([0.1, 0.1**0.5, 1, 10])
 
 
+def test_nearest_codewords_cost_nothing(model):
+    model.nearest = True
+    assert not model.price(torch.tensor([0.0, 0.5, 2.0])).any()
+
+
 def test_codewords_move_to_the_mean_of_their_vectors(model):
     z, rate = latents(1)
     codes = model.quantizer.assign(z, rate, model.price(rate))

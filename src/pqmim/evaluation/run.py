@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pqmim.evaluation.features import SqueezeNetDistance
 
 PHOTO_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
-BD_RANGES = {"jpeg": (0.1, 0.8), "webp": (0.1, 0.9), "avif": (0.1, 0.9)}  # rates in bits a pixel
+BD_RANGES = {"jpeg": (0.1, 0.8)} | dict.fromkeys(("webp", "avif", "hyperprior"), (0.1, 0.9))  # rates in bits a pixel
 DIGITS = dict(zip(MEASURES, (0, 5, 4, 6, 4, 4))) | {"squeezenet": 5}
 
 
@@ -85,7 +85,7 @@ def evaluate(
     results = {
         "dataset": Path(folder).resolve().name,
         "images": images,
-        "machine": {"cpu": _cpu_model(), "device": device, "threads": threads or os.cpu_count()},
+        "machine": {"cpu": cpu_model(), "device": device, "threads": threads or os.cpu_count()},
         "versions": {
             "pqmim": pqmim.__version__,
             "python": platform.python_version(),
@@ -183,7 +183,7 @@ def _rounded(value: float | None, digits: int) -> float | None:
     return round(value, digits) if digits else round(value)
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     try:
         found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:

@@ -115,6 +115,8 @@ def relative_positions() -> Tensor:
 class Block(nn.Module):
     """Depthwise 3x3, window attention, gated feed-forward: three residual branches that start near zero."""
 
+    compiles = True  # see training.loop
+
     def __init__(self, config: PriorConfig, shift: int):
         super().__init__()
         self.heads, self.shift = config.heads, shift

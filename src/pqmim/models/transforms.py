@@ -67,6 +67,8 @@ class Block(nn.Module):
     orders of magnitude.
     """
 
+    compiles = True  # see training.loop
+
     def __init__(self, channels: int, expansion: float, levels: int):
         super().__init__()
         hidden = int(channels * expansion)
@@ -183,15 +185,36 @@ def start_as_klt(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> T
     analysis.merge.copy_(axes)
     synthesis.split.copy_(axes.T)
     synthesis.head.copy_(basis.T)
+    _normalise(analysis, synthesis, fine_scale, scale)
+    return scale.float()
+
+
+@torch.no_grad()
+def start_at_random(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> Tensor:
+    """Set both transforms to random matrices that keep the energy of ``patches`` (N, 3, 16, 16), for comparison.
+
+    Returns the standard deviation of each latent dimension (C,).
+    """
+    for matrix in (analysis.stem, analysis.merge, synthesis.split, synthesis.head):
+        nn.init.normal_(matrix, std=matrix.shape[1] ** -0.5)
+    x = F.pixel_unshuffle(patches - 127.5, PATCH)  # (N, 192, 2, 2)
+    fine = torch.einsum("nchw,kc->nkhw", x, analysis.stem)
+    fine_scale = fine.square().mean((0, 2, 3)).sqrt()
+    scale = (F.pixel_unshuffle(fine, 2).flatten(1) @ analysis.merge.T).square().mean(0).sqrt()  # (C,)
+    _normalise(analysis, synthesis, fine_scale, scale)
+    return scale
+
+
+def _normalise(analysis: Analysis, synthesis: Synthesis, fine: Tensor, coarse: Tensor) -> None:
+    """Standard deviations of the channels of fine (192,) and coarse blocks (C,)."""
     for blocks, deviation in (
-        (analysis.fine, fine_scale),
-        (synthesis.fine, fine_scale),
-        (analysis.coarse, scale),
-        (synthesis.coarse, scale),
+        (analysis.fine, fine),
+        (synthesis.fine, fine),
+        (analysis.coarse, coarse),
+        (synthesis.coarse, coarse),
     ):
         for block in blocks:
             block.scale.copy_(deviation)
-    return scale.float()
 
 
 def _principal_axes(samples: Tensor) -> tuple[Tensor, Tensor]:

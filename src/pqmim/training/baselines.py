@@ -18,8 +18,8 @@ from pqmim.models.transforms import TransformConfig
 from pqmim.training import ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
-from pqmim.training.recipe import Recipe, RecipeError
-from pqmim.training.transforms import ProxyCodec, balanced, center, to_images
+from pqmim.training.recipe import Recipe
+from pqmim.training.transforms import ProxyCodec, balanced, center, to_images, trained
 
 COMMITMENT = 0.25  # of a squared error in the vectors, to one in the pixels (van den Oord et al. 2017)
 SAMPLES = 16  # vectors for each codeword, for its first place
@@ -51,23 +51,14 @@ def start(recipe: Recipe, transforms: TransformConfig, photos: Photos, folder: P
 
     Raises ``RecipeError`` if the checkpoint is of other transforms or lambdas than the recipe's.
     """
-    lambdas = torch.tensor(recipe.lambdas)
-    proxy = ProxyCodec(transforms, lambdas.clone())
     checkpoint, log = folder / "transforms.pt", folder / f"{recipe.name}.jsonl"
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        prefix = "module."  # of torch's AveragedModel
-        average = {k.removeprefix(prefix): t for k, t in saved["average"].items() if k.startswith(prefix)}
-        try:
-            proxy.load_state_dict(average)
-        except RuntimeError:
-            average = {"lambdas": torch.zeros(0)}
-        if not torch.equal(average["lambdas"], lambdas):
-            raise RecipeError(f"{checkpoint} has other transforms or lambdas than the recipe {recipe.name}.")
-        source = {"start": checkpoint.name, "start_step": saved["step"]}
+        proxy = trained(recipe, checkpoint)
+        source = {"start": checkpoint.name}
     else:
-        proxy.start(photos.train)
-        source = {"start": "klt"}
+        proxy = ProxyCodec(transforms, torch.tensor(recipe.lambdas))
+        proxy.start(photos.train, recipe.start)
+        source = {"start": recipe.start}
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / f"{recipe.name}.pt").exists():
         with log.open("a") as file:

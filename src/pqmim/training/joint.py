@@ -134,7 +134,7 @@ def train_joint(
     model.prior.rounding = True
     part = ranks.slice_of(schedule.batch)
     rates = torch.arange(schedule.batch, device=device)[part]
-    validation = [to_images(center(photo, 256)[None], device) for photo in photos.held_back[:8]]
+    validation = held_back(photos, device)
 
     def loss(model: JointCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
         rng = np.random.default_rng((recipe.seed, 6, step))
@@ -147,22 +147,6 @@ def train_joint(
         figures = {"loss": value.item(), "bpp": 3 * rate.mean().item(), "mse": error.mean().item()}
         return value + schedule.completion * missing, figures | {"completion": missing.item()}
 
-    def evaluate(model: JointCodec) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for index in range(len(model.codec.prices)):
-            rate = torch.full((1,), float(index), device=device)
-            sent, rows = active_at(model.active, rate), []
-            for image in validation:
-                level = level_of_rate(rate)
-                z = model.codec.analysis(image, level)
-                codes = model.codec.quantizer.assign(z, rate, model.codec.price(rate), sent)
-                bits = ideal_bits(model.prior, codes, rate, int(sent), groups, z.shape[2])
-                decoded = model.codec.quantizer.restored(model.codec.quantizer.lookup(codes), level, z.shape[2])
-                mse = (model.codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()
-                rows.append((10 * np.log10(255**2 / mse), 3 * bits / image.numel()))
-            figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
-        return figures
-
     model = run_stage(
         "joint",
         model,
@@ -170,13 +154,36 @@ def train_joint(
         folder,
         lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 5, step), part),
         loss,
-        evaluate,
+        lambda model: rate_distortion(model, validation),
         seed=recipe.seed,
         minutes=minutes,
         split=split,
     )
     recount(model.codec, photos, recipe, device)
     return model
+
+
+def held_back(photos: Photos, device: torch.device, count: int = 8) -> list[Tensor]:
+    """The middles of held-back photos, which the stage is measured on: (1, 3, 256, 256) each, or less."""
+    return [to_images(center(photo, 256)[None], device) for photo in photos.held_back[:count]]
+
+
+@torch.no_grad()
+def rate_distortion(model: JointCodec, images: list[Tensor]) -> dict[str, float]:
+    """Mean PSNR and ideal bits a pixel at each whole rate, as ``psnr_0``, ``bpp_0`` and so on."""
+    codec, figures = model.codec, {}
+    for index in range(len(codec.prices)):
+        rate = torch.full((1,), float(index), device=codec.prices.device)
+        level, sent, rows = level_of_rate(rate), active_at(model.active, rate), []
+        for image in images:
+            z = codec.analysis(image, level)
+            codes = codec.quantizer.assign(z, rate, codec.price(rate), sent)
+            bits = ideal_bits(model.prior, codes, rate, int(sent), model.groups, z.shape[2])
+            decoded = codec.quantizer.restored(codec.quantizer.lookup(codes), level, z.shape[2])
+            mse = (codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()
+            rows.append((10 * np.log10(255**2 / mse), 3 * bits / image.numel()))
+        figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
+    return figures
 
 
 @torch.no_grad()

@@ -70,6 +70,8 @@ def run_stage(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
     ranks.broadcast_(model.state_dict().values())  # eigenvectors may differ from machine to machine
+    if schedule.compile:
+        compile_blocks(model)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))  # of parameters; buffers are copied
     solvers = optimizers(model, schedule)
     base = [[group["lr"] for group in solver.param_groups] for solver in solvers]
@@ -153,6 +155,16 @@ def run_stage(
                 raise Unfinished(f"{name} stopped in time at step {done} of {schedule.steps}: run it again to resume")
         upcoming.cancel()
     return average.module
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile all modules that say ``compiles``, in place: names of parameters, copies and checkpoints stay as they are.
+
+    Blocks alone, since what is around them draws noise, looks at numbers or changes its shapes from step to step.
+    """
+    for module in model.modules():
+        if getattr(module, "compiles", False):
+            module.compile()
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ def train(
     proxy = transform_stage.train_transforms(plan, photos, out, target, left(), split)
     if last == 0:
         return None
-    model = _fitted(plan, proxy, photos, out, target, split)
+    model = fitted(plan, proxy, photos, out, target, split)
     model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left(), split)
     if ranks.first():
         (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
@@ -98,7 +98,7 @@ def keep_original(path: Path, prior: MaskedPrior, log2_probability: Tensor) -> N
     save_file(tensors, path)
 
 
-def _fitted(
+def fitted(
     plan: recipes.Recipe,
     proxy: transform_stage.ProxyCodec,
     photos: Photos,
@@ -124,9 +124,8 @@ def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantize
     """A quantized codec from its saved state, only its synthesis and steps trainable."""
     config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
     quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
-    model = quantizer_stage.QuantizedCodec(
-        Analysis(config), quantizer, Synthesis(config), torch.tensor([plan.finest, *plan.lambdas])
-    )
+    prices, nearest = torch.tensor([plan.finest, *plan.lambdas]), bool(plan.quantizer.get("nearest"))
+    model = quantizer_stage.QuantizedCodec(Analysis(config), quantizer, Synthesis(config), prices, nearest)
     model.load_state_dict(saved["state"])
     model.to(device, memory_format=torch.channels_last)
     model.analysis.requires_grad_(False)

@@ -155,14 +155,13 @@ def train_prior(
     device: torch.device,
     minutes: float,
     split: float,
+    kind: type[MaskedPrior] = MaskedPrior,
 ) -> MaskedPrior:
     """Train on cached codes; returns the averaged prior.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["prior"]
     torch.manual_seed(recipe.seed + 3)
     quantizer = model.quantizer
-    prior = MaskedPrior(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.prices)).to(
-        device
-    )
+    prior = kind(PriorConfig(**recipe.prior), quantizer.codebook, quantizer.dimensions, len(model.prices)).to(device)
     prior.start(quantizer.log2_probability)
     cache = folder / "codes.pt"
     if ranks.first() and not checkpoints.exists(cache):

@@ -23,11 +23,21 @@ from pqmim.training.transforms import ProxyCodec, balanced, center, to_images
 
 
 class QuantizedCodec(nn.Module):
-    """Analysis, product quantizer and synthesis, at ``prices`` (L + 1,) of a bit: the first for gains of level 0, then one a level."""
+    """Analysis, product quantizer and synthesis, at ``prices`` (L + 1,) of a bit: the first for gains of level 0, then one a level.
 
-    def __init__(self, analysis: Analysis, quantizer: ProductQuantizer, synthesis: Synthesis, prices: Tensor):
+    With ``nearest``, bits cost nothing where codewords are chosen, as in plain vector quantization.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        quantizer: ProductQuantizer,
+        synthesis: Synthesis,
+        prices: Tensor,
+        nearest: bool = False,
+    ):
         super().__init__()
-        self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
+        self.analysis, self.quantizer, self.synthesis, self.nearest = analysis, quantizer, synthesis, nearest
         self.register_buffer("prices", prices)
         self.register_buffer("typical", torch.zeros(len(prices)))
         size, codewords, width = quantizer.codebook.shape
@@ -36,6 +46,8 @@ class QuantizedCodec(nn.Module):
 
     def price(self, rate: Tensor) -> Tensor:
         """Squared error (B,) worth one bit at fractional rates (B,), interpolated in the logarithm."""
+        if self.nearest:
+            return torch.zeros_like(rate)
         log = self.prices.log()
         low = rate.floor().long().clamp(max=len(log) - 2)
         return torch.lerp(log[low], log[low + 1], rate - low).exp()
@@ -155,8 +167,13 @@ def fit(
     most: int = 16,
     crops: int = 96,
     rounds: int = 4,
+    uniform: int = 0,
+    nearest: bool = False,
 ) -> QuantizedCodec:
-    """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at."""
+    """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at.
+
+    For comparison, ``uniform`` sub-quantizers have so many channels each, whatever these carry.
+    """
     proxy.eval()
     levels = len(proxy.lambdas)
     prices = torch.cat([proxy.lambdas.new_tensor([recipe.finest]), proxy.lambdas])
@@ -175,7 +192,7 @@ def fit(
     grids = [torch.cat(grid) for grid in grids]  # (N, C) of integers for each level
     entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
     order = entropy.sum(0).argsort(descending=True)
-    dimensions = allocate(entropy[0, order], bits, most)
+    dimensions = allocate(torch.zeros(len(order)), 1.0, uniform) if uniform else allocate(entropy[0, order], bits, most)
     quantizer = ProductQuantizer(order.cpu(), dimensions, codewords, levels).to(device)
     quantizer.log_gain.copy_(proxy.proxy.log_gain)
     quantizer.log_step.copy_(proxy.proxy.log_step)
@@ -186,7 +203,7 @@ def fit(
         samples = torch.cat([grid[:, order[start : start + d]] for grid in grids])
         quantizer.codebook[m, :, :d] = _frequent(samples, codewords)
         start += d
-    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices).to(device)
+    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices, bool(nearest)).to(device)
     model.typical.copy_(torch.cat([proxy.typical[:1], proxy.typical]))
     for parameter in model.analysis.parameters():
         parameter.requires_grad_(False)

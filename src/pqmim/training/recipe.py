@@ -47,6 +47,7 @@ class Schedule(Strict):
     parts: int = Field(
         6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
     )
+    compile: bool = Field(False, description="compile the residual blocks (torch.compile), which pays on a GPU")
     completion: float = Field(0.15, ge=0, description="prior, joint: weight of the part that learns to complete")
     rounding_from: float = Field(
         0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
@@ -79,6 +80,7 @@ class Recipe(Strict):
         None, description="pqmim: rates of quality 100 and of quality 0, where rate 1 has the first lambda; all of them"
     )
     price_scale: float = Field(1.0, gt=0, description="the price of a bit in released files, of that in training")
+    start: Literal["klt", "random"] = Field("klt", description="what the transforms start as")
     transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
     quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
     prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
@@ -98,7 +100,7 @@ class Recipe(Strict):
     @field_validator("quantizer")
     @classmethod
     def _quantizer(cls, value: dict) -> dict:
-        return _known(value, {"bits", "codewords", "most", "crops", "rounds"})
+        return _known(value, {"bits", "codewords", "most", "crops", "rounds", "uniform", "nearest"})
 
     @field_validator("prior")
     @classmethod

@@ -1,17 +1,18 @@
 """Stage 1: transforms under the scalar proxy (distortion + lambda x rate, all rate levels at once)."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pqmim.models.scalar_proxy import ScalarProxy
-from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
+from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt, start_at_random
 from pqmim.training import ranks
 from pqmim.training.data import Photos, patches
 from pqmim.training.loop import run_stage
-from pqmim.training.recipe import Recipe
+from pqmim.training.recipe import Recipe, RecipeError
 
 
 class ProxyCodec(nn.Module):
@@ -24,9 +25,10 @@ class ProxyCodec(nn.Module):
         self.register_buffer("lambdas", lambdas)
         self.register_buffer("typical", torch.zeros(len(lambdas)))  # running mean of each level's loss
 
-    def start(self, photos: list[np.ndarray]) -> None:
+    def start(self, photos: list[np.ndarray], how: Literal["klt", "random"] = "klt") -> None:
         sample = torch.from_numpy(patches(photos, 40_000)).permute(0, 3, 1, 2)
-        deviation = start_as_klt(self.analysis, self.synthesis, sample)
+        begin = start_as_klt if how == "klt" else start_at_random
+        deviation = begin(self.analysis, self.synthesis, sample)
         self.proxy.start(deviation, self.lambdas)
 
     def forward(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +69,7 @@ def train_transforms(
     schedule = recipe.stages["transforms"]
     lambdas = torch.tensor(recipe.lambdas)
     model = ProxyCodec(TransformConfig(levels=len(lambdas), **recipe.transforms), lambdas)
-    model.start(photos.train)
+    model.start(photos.train, recipe.start)
     model.to(device, memory_format=torch.channels_last)
     part = ranks.slice_of(schedule.batch)
     levels = torch.arange(schedule.batch, device=device)[part] % len(lambdas)
@@ -106,6 +108,26 @@ def train_transforms(
         minutes=minutes,
         split=split,
     )
+
+
+def trained(recipe: Recipe, checkpoint: Path) -> ProxyCodec:
+    """The averaged model of a run's ``transforms.pt``.
+
+    Raises ``RecipeError`` if there is none, or one of other transforms or lambdas than the recipe's.
+    """
+    if not checkpoint.exists():
+        raise RecipeError(f"{checkpoint} does not exist: train the transforms first, in the same folder.")
+    lambdas = torch.tensor(recipe.lambdas)
+    proxy = ProxyCodec(TransformConfig(levels=len(lambdas), **recipe.transforms), torch.zeros_like(lambdas))
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    prefix = "module."  # of torch's AveragedModel
+    try:
+        proxy.load_state_dict({k.removeprefix(prefix): t for k, t in saved["average"].items() if k.startswith(prefix)})
+    except RuntimeError:
+        proxy.lambdas.zero_()
+    if not torch.equal(proxy.lambdas, lambdas):
+        raise RecipeError(f"{checkpoint} has other transforms or lambdas than the recipe {recipe.name}.")
+    return proxy
 
 
 def center(photo: np.ndarray, largest: int = 384) -> np.ndarray:
