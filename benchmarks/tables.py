@@ -1,4 +1,4 @@
-"""Writes the tables of the README and of docs/hybrid.md anew from results/.
+"""Writes the tables of the README, docs/hybrid.md and docs/ablations.md anew from results/.
 
     python benchmarks/tables.py            # --check only says whether they are what results/ says
 
@@ -12,8 +12,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pqmim.evaluation.bdrate import bd_rate as difference
+from pqmim.evaluation.results import curve
+
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/hybrid.md")
+PAGES = ("README.md", "docs/hybrid.md", "docs/ablations.md")
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 NAMES = {"jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
@@ -169,8 +172,65 @@ def completion() -> str:
     return markdown(["half of the codes sent", "the rest", "PSNR, dB", "SqueezeNet distance"], rows)
 
 
+def rivals() -> str:
+    """What the learned codecs trained here need beyond each other and beyond WebP and AVIF, at equal PSNR."""
+    trained = result("kodak/rivals.json")["codecs"]
+    shipped = result("kodak/codecs.json")["codecs"]
+    span = (0.1, 0.9)
+    curves = {
+        "pqmim, equal budget": curve(trained["pqmim"]),
+        "pqmim, as shipped": curve(shipped["pqmim"]),
+        "mean-scale hyperprior": curve(trained["hyperprior"]),
+    }
+    references = curves["mean-scale hyperprior"], curve(shipped["webp"]), curve(shipped["avif"])
+    rows = []
+    for name, found in curves.items():
+        against = ["" if other is found else f"{difference(other, found, span).percent:+.1f} %" for other in references]
+        rows.append([name, *against, f"{found[0][0]:.3f} to {found[0][-1]:.3f} bpp"])
+    return markdown(["trained here", "against the hyperprior", "against WebP", "against AVIF", "range"], rows)
+
+
+def ablation_start() -> str:
+    return _ablation("start", "transforms start as")
+
+
+def ablation_quantizer() -> str:
+    found = result("ablations.json")["quantizer"]
+    facts = [[str(row["sub_quantizers"]), str(row["codewords"]), str(row["widest"])] for row in found]
+    return _ablation("quantizer", "quantizer", ["M", "K", "channels of the widest"], facts)
+
+
+def ablation_joint() -> str:
+    return _ablation("joint", "then")
+
+
+def ablation_prior() -> str:
+    rows = result("ablations.json")["prior"]
+    return markdown(
+        ["entropy model", "passes", "bits, of those of static frequencies"],
+        [[row["words"], str(row.get("passes", "")), f"{100 * row['share_of_static']:.1f} %"] for row in rows],
+    )
+
+
+def _ablation(part: str, name: str, head: Sequence[str] = (), facts: Sequence[Sequence[str]] = ()) -> str:
+    """Variants of one comparison, by what they need beyond the first at equal PSNR."""
+    rows = []
+    for number, row in enumerate(result("ablations.json")[part]):
+        beyond = (
+            "" if "bd_rate" not in row else "none in common" if row["bd_rate"] is None else f"{row['bd_rate']:+.1f} %"
+        )
+        reached = f"{row['psnr'][0]:.1f} to {row['psnr'][-1]:.1f} dB"
+        rows.append([row["words"], *(facts[number] if facts else ()), reached, beyond])
+    return markdown([name, *head, "PSNR", "BD-rate"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
-    table.__name__: table for table in (bd_rate, dial, entropy, sizes, speed, tiny, prefix, completion)
+    table.__name__: table
+    for table in (
+        *(bd_rate, rivals, dial, entropy, sizes, speed),
+        *(tiny, prefix, completion),
+        *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
+    )
 }
 
 
