@@ -43,8 +43,8 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
         def __init__(self):
             Codec.opened += 1
 
-        def compress(self, image, quality, *, size=None, bpp=None):
-            return f"{image} {quality}".encode()
+        def compress(self, image, quality, *, size=None, bpp=None, effort=0):
+            return f"{image} {quality + effort}".encode()
 
         def decompress(self, data, **options):
             return data.decode()
@@ -56,6 +56,7 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
     assert pqmim.Codec is Codec
     assert pqmim.compress("a.png") == b"a.png 50"
     assert pqmim.compress("a.png", quality=7) == b"a.png 7"
+    assert pqmim.compress("a.png", 7, effort=8) == b"a.png 15"
     assert pqmim.decompress(b"a.png 7") == "a.png 7"
     assert Codec.opened == 1
 

@@ -16,6 +16,7 @@ from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.picture import Picture, read_picture, to_pil
 from pqmim.image.scale import enlarge, shrink
+from pqmim.models.assignment import Assignment
 from pqmim.models.code_grid import CodeGrid
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.sampler import COMPLETING, Sampler
@@ -23,6 +24,7 @@ from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
 from pqmim.rate_control import SCALES, fit, setting
 
+MOST_EFFORT = 99  # steps that refine the choice of codes
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Completion = Literal["expect", "sample", "none"]
 
@@ -50,16 +52,21 @@ class Codec:
         *,
         size: int | None = None,
         bpp: float | None = None,
+        effort: int = 0,
     ) -> bytes:
         """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
 
         ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
         100 does: a bare file, without check and alpha, whose last codes are left to the model.  ``bpp`` is a size in
-        bits a pixel.  Raises ``InvalidImage`` if there is no picture in what is given, ``ValueError`` if the quality
-        is out of range, the size too small for a header, or both sizes are given.
+        bits a pixel.  ``effort`` is the number of steps that refine the choice of codes against the pixels (see
+        ``models.assignment``): 0 is fastest, 8 about as good as any more.  Raises ``InvalidImage`` if there is no
+        picture in what is given, ``ValueError`` if the quality or the effort is out of range, the size too small for
+        a header, or both sizes are given.
         """
         if quality != int(quality) or not 0 <= quality <= 100:
             raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
+        if effort != int(effort) or not 0 <= effort <= MOST_EFFORT:
+            raise ValueError(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
         if size is not None and bpp is not None:
             raise ValueError("a size is given in bytes or in bits a pixel, not both")
         picture = read_picture(image)
@@ -68,9 +75,9 @@ class Codec:
         if bpp is not None:
             size = int(bpp * width * height / 8)
         if size is not None:
-            return self._compress_to(picture, size)
+            return self._compress_to(picture, size, int(effort))
         quality, scale = setting(int(quality))
-        grid, payload = self._encode(shrink(picture.rgb, scale), quality)
+        grid, payload = self._encode(shrink(picture.rgb, scale), quality, int(effort))
         chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
         return write(Header(width, height, quality, self.weights.id, scale), payload, chunks, grid.codes.tobytes())
 
@@ -172,7 +179,7 @@ class Codec:
 
     # -- picture to codes to bytes --------------------------------------------------------------
 
-    def _compress_to(self, picture: Picture, size: int) -> bytes:
+    def _compress_to(self, picture: Picture, size: int, effort: int) -> bytes:
         """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
         height, width = picture.rgb.shape[:2]
         room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
@@ -183,31 +190,33 @@ class Codec:
         bpp = 8 * room / (width * height)
         scale = sum(bpp < most for most in SCALES)
         rgb = shrink(picture.rgb, scale)
-        quality, payload = fit(lambda quality: self._encode(rgb, quality)[1], room, rgb.shape[0] * rgb.shape[1])
+        quality, payload = fit(lambda quality: self._encode(rgb, quality, effort)[1], room, rgb.shape[0] * rgb.shape[1])
         header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
         return write(header, payload[:room], {}, b"")
 
-    @torch.inference_mode()
-    def _encode(self, rgb: np.ndarray, quality: int) -> tuple[CodeGrid, bytes]:
-        weights, level = self.weights, self._level(self.weights, quality)
-        z = in_strips(weights.analysis, _padded(rgb).to(self.device), level, STRIDE, 1)
-        y = weights.quantizer.scaled(z, level)[0].split(weights.quantizer.dimensions, 1)  # M of (h * w, d)
-        worth = weights.quantizer.weights(level)[0]  # (M, D)
-        price = weights.prices[quality]
+    @torch.no_grad()
+    def _encode(self, rgb: np.ndarray, quality: int, effort: int) -> tuple[CodeGrid, bytes]:
+        image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None].float()  # (1, 3, H, W)
+        assignment = Assignment(self.weights, image, quality, refinable=effort > 0)
+        choose = assignment.cheapest
+        if effort:
+            grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
+            grid.fill(grid.schedule(), choose)
+            codes = assignment.refined(effort).long()
+
+            def choose(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
+                return codes[m, positions]
+
         encoder = RangeEncoder()
 
-        def cheapest(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
-            """Entropy-constrained choice, with the probabilities that the decoder will have."""
-            sizes = table.diff()  # (n, K)
-            vectors, scale = y[m][positions], worth[m, : y[m].shape[1]]
-            words = weights.quantizer.codebook[m, :, : y[m].shape[1]]
-            error = words.square() @ scale - 2 * (vectors * scale) @ words.T  # (n, K), less what all share
-            found = (error + price * (PRECISION - sizes.float().log2())).argmin(1, keepdim=True)
-            encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes.gather(1, found)[:, 0].cpu().numpy())
+        def coded(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
+            found = choose(m, positions, table)[:, None]
+            sizes = table.diff().gather(1, found)
+            encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes[:, 0].cpu().numpy())
             return found[:, 0]
 
-        grid = CodeGrid(weights, z.shape[2], z.shape[3], quality)
-        grid.fill(grid.schedule(), cheapest)
+        grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
+        grid.fill(grid.schedule(), coded)
         return grid, encoder.finish()
 
     # -- bytes to codes to picture --------------------------------------------------------------
@@ -275,10 +284,3 @@ class Codec:
         if header.weights not in self._others:
             self._others[header.weights] = load(find(header.weights), self.device)
         return self._others[header.weights]
-
-
-def _padded(rgb: np.ndarray) -> Tensor:
-    """uint8 (H, W, 3) to float (1, 3, H', W'), edges repeated up to multiples of 16."""
-    height, width = rgb.shape[:2]
-    rgb = np.pad(rgb, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
-    return torch.from_numpy(rgb).permute(2, 0, 1)[None].float()

@@ -20,13 +20,15 @@ class FakeCodec:
     """Keeps a picture's size, mean colour and quality in a real container; its payload is its codes."""
 
     opened: ClassVar[list[dict]] = []
+    efforts: ClassVar[list[int]] = []  # of each picture compressed
     asked: ClassVar[list[dict]] = []  # options of each picture decoded or made
 
     def __init__(self, weights=None, *, device="cpu", threads=None):
         self.opened.append({"weights": weights, "device": device, "threads": threads})
         self.notes = []
 
-    def compress(self, image, quality=50, *, size=None, bpp=None):
+    def compress(self, image, quality=50, *, size=None, bpp=None, effort=0):
+        self.efforts.append(effort)
         picture = read_picture(image)
         self.notes = picture.notes
         height, width = picture.rgb.shape[:2]
@@ -69,6 +71,7 @@ def codec(monkeypatch):
     module.Codec = FakeCodec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
     monkeypatch.setattr(FakeCodec, "opened", [])
+    monkeypatch.setattr(FakeCodec, "efforts", [])
     monkeypatch.setattr(FakeCodec, "asked", [])
     return FakeCodec
 

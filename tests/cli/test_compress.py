@@ -117,8 +117,9 @@ def test_notes_go_to_standard_error(run, here):
 
 
 def test_options_reach_the_codec(run, photo, codec):
-    assert run("compress", "photo.png", "--threads", "3", "--weights", "w.safetensors")[0] == 0
+    assert run("compress", "photo.png", "--threads", "3", "--weights", "w.safetensors", "--effort", "8")[0] == 0
     assert [str(value) for value in codec.opened[0].values()] == ["w.safetensors", "cpu", "3"]
+    assert codec.efforts == [8]
 
 
 @pytest.mark.parametrize("available", [True, False])
@@ -130,7 +131,9 @@ def test_cuda_only_where_there_is_one(run, photo, codec, monkeypatch, available)
     assert (status, err.count("\n")) == (0, 0) if available else (1, 1)
 
 
-@pytest.mark.parametrize("words", ["-q 101", "-q -1", "-q 2.5", "--threads 0", "--device abacus"])
+@pytest.mark.parametrize(
+    "words", ["-q 101", "-q -1", "-q 2.5", "--threads 0", "--device abacus", "--effort 100", "--effort best"]
+)
 def test_usage_errors(run, photo, words):
     with pytest.raises(SystemExit) as stop:
         run("compress", "photo.png", *words.split())

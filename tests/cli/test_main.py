@@ -33,7 +33,7 @@ def test_every_verb_has_examples(run, verb, capsysbinary):
 
 
 def test_interrupted(run, photo, codec, monkeypatch):
-    def compress(self, image, quality, *, size, bpp):
+    def compress(self, image, quality, *, size, bpp, effort):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(codec, "compress", compress)
@@ -50,7 +50,7 @@ def test_interrupted(run, photo, codec, monkeypatch):
     ],
 )
 def test_out_of_memory_is_one_sentence(run, photo, codec, monkeypatch, error):
-    def compress(self, image, quality, *, size, bpp):
+    def compress(self, image, quality, *, size, bpp, effort):
         raise error
 
     monkeypatch.setattr(codec, "compress", compress)
@@ -58,7 +58,7 @@ def test_out_of_memory_is_one_sentence(run, photo, codec, monkeypatch, error):
 
 
 def test_a_bug_is_not_hidden(run, photo, codec, monkeypatch):
-    def compress(self, image, quality, *, size, bpp):
+    def compress(self, image, quality, *, size, bpp, effort):
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(codec, "compress", compress)

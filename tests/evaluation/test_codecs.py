@@ -46,11 +46,12 @@ def test_jpeg_is_progressive_and_subsampled():
 
 def test_a_codec_that_is_not_here():
     with pytest.raises(
-        MissingCodec, match="no codec named bpg: choose from pqmim, jpeg, webp, avif, jxl, hyperprior, vq"
+        MissingCodec,
+        match="no codec named bpg: choose from pqmim, pqmim-refined, jpeg, webp, avif, jxl, hyperprior, vq",
     ):
         make_codec("bpg")
     assert issubclass(MissingCodec, PqmimError)
-    assert CODECS == ("pqmim", "jpeg", "webp", "avif", "jxl", "hyperprior", "vq")
+    assert CODECS == ("pqmim", "pqmim-refined", "jpeg", "webp", "avif", "jxl", "hyperprior", "vq")
 
 
 @pytest.mark.parametrize("name", ["webp", "avif"])
@@ -66,21 +67,22 @@ def test_jpeg_xl_without_its_plug_in(monkeypatch):
         make_codec("jxl")
 
 
-def test_pqmim_runs_through_the_codec(monkeypatch):
+@pytest.mark.parametrize("name, effort", [("pqmim", 0), ("pqmim-refined", 8)])
+def test_pqmim_runs_through_the_codec(monkeypatch, name, effort):
     class Codec:
         def __init__(self, weights, *, device, threads):
             assert (weights, device, threads) == ("w.safetensors", "cuda", 2)
 
-        def compress(self, image, quality):
-            return bytes([quality]) + image.tobytes()
+        def compress(self, image, quality, *, effort):
+            return bytes([quality, effort]) + image.tobytes()
 
         def decompress(self, data):
-            return Image.frombytes("RGB", (80, 64), data[1:])
+            return Image.frombytes("RGB", (80, 64), data[2:])
 
     monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=Codec))
-    codec = make_codec("pqmim", weights="w.safetensors", device="cuda", threads=2)
+    codec = make_codec(name, weights="w.safetensors", device="cuda", threads=2)
     data = codec.encode(photo(), codec.settings[-1])
-    assert data[0] == 100
+    assert (codec.name, *data[:2]) == (name, 100, effort)
     assert np.array_equal(codec.decode(data), photo())
 
 

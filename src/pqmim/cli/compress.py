@@ -25,6 +25,7 @@ examples:
   pqmim compress photo.jpg small.pqm -q 20     smaller, and plainer
   pqmim compress a.jpg b.png holiday/ -o out   several pictures, and those of a folder
   pqmim compress photo.jpg --size 500          exactly 500 bytes, less check and transparency
+  pqmim compress photo.jpg --effort 8          slower, smaller at the same PSNR; decoded as fast as any
   curl ... | pqmim compress - - > photo.pqm    in a pipe
 """
 
@@ -49,6 +50,13 @@ def add_to(verbs: Any) -> None:
     )
     dial.add_argument("--size", type=_size, metavar="BYTES", help="a file of exactly so many bytes: 200, 2kB")
     dial.add_argument("--bpp", type=_bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")
+    parser.add_argument(
+        "--effort",
+        type=_effort,
+        default=0,
+        metavar="STEPS",
+        help="choose codes better, in so many steps: 8 save about 6 %% at equal PSNR, in 3 or 4 times the time (default: 0)",
+    )
     add_output_options(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run)
@@ -63,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     def work(job: Job) -> str | None:
         source = read(job.source) if job.source == STREAM else job.source
         try:
-            data = codec.compress(source, args.quality, size=args.size, bpp=args.bpp)
+            data = codec.compress(source, args.quality, size=args.size, bpp=args.bpp, effort=args.effort)
         except ValueError as error:  # no room for a header
             raise PqmimError(f"{job.source}: {error}") from error
         batch.write(job, data)
@@ -106,6 +114,12 @@ def _bpp(text: str) -> float:
     if not 0 < value < 100:
         raise argparse.ArgumentTypeError(f"{text} is not a number of bits a pixel")
     return value
+
+
+def _effort(text: str) -> int:
+    if not text.isdecimal() or len(text) > 2:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of steps from 0 to 99")
+    return int(text)
 
 
 def _quality(text: str) -> int:

@@ -72,19 +72,19 @@ class RivalCodec:
 
 
 class PqmimCodec:
-    """This project's own codec."""
+    """This project's own codec, at an effort that its name tells (see `OWN`)."""
 
-    name = "pqmim"
     settings = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 
-    def __init__(self, weights: str | os.PathLike | None, device: str, threads: int | None) -> None:
+    def __init__(self, name: str, weights: str | os.PathLike | None, device: str, threads: int | None) -> None:
         from pqmim.codec import Codec
 
+        self.name, self.effort = name, OWN[name]
         self.codec = Codec(weights, device=device, threads=threads)
         self.versions = {"torch": importlib.metadata.version("torch")}
 
     def encode(self, rgb: np.ndarray, setting: float) -> bytes:
-        return self.codec.compress(rgb, setting)
+        return self.codec.compress(rgb, setting, effort=self.effort)
 
     def decode(self, data: bytes) -> np.ndarray:
         return np.asarray(self.codec.decompress(data).convert("RGB"))
@@ -117,8 +117,8 @@ def make_codec(
         return RivalCodec(name, files, device, threads)
     if files and name in CODECS:
         raise MissingCodec(f"{name} takes no file of weights as {name}=FILE; only {' and '.join(RIVALS)} do.")
-    if name == "pqmim":
-        return PqmimCodec(weights, device, threads)
+    if name in OWN:
+        return PqmimCodec(name, weights, device, threads)
     if name not in CLASSICAL:
         raise MissingCodec(f"There is no codec named {name}: choose from {', '.join(CODECS)}.")
     return CLASSICAL[name](threads)
@@ -180,4 +180,5 @@ CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
     "jxl": _jxl,
 }
 RIVALS = ("hyperprior", "vq")
-CODECS = ("pqmim", *CLASSICAL, *RIVALS)
+OWN: Mapping[str, int] = {"pqmim": 0, "pqmim-refined": 8}  # efforts
+CODECS = (*OWN, *CLASSICAL, *RIVALS)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OWN = "pqmim"
 NAMES = {
+    "pqmim-refined": "pqmim, refined",
     "jpeg": "JPEG",
     "webp": "WebP",
     "avif": "AVIF",
@@ -26,6 +27,7 @@ NAMES = {
 }
 COLOURS = {
     OWN: "#d6336c",
+    "pqmim-refined": "#8a0f3c",
     "jpeg": "#868e96",
     "webp": "#2b8a3e",
     "avif": "#1c7ed6",
