@@ -63,6 +63,19 @@ def test_what_is_not_active_is_not_sent(quantizer):
     assert (codes[0, :, 1:] == 0).all() and (codes[1, :, 1:] != 0).any()
 
 
+def test_candidates_begin_with_what_is_assigned(quantizer):
+    z, rate, price = torch.randn(2, 7, 3, 5), torch.tensor([0.5, 2.0]), torch.tensor([0.3, 0.1])
+    active = torch.tensor([3, 2])
+    codes, bits = quantizer.candidates(z, rate, price, 3, active)
+    assert codes.shape == bits.shape == (3, 2, 15, 3)
+    assert torch.equal(codes[0], quantizer.assign(z, rate, price, active))
+    assert not codes[:, 1, :, 2].any() and not bits[:, 1, :, 2].any()
+    table = -quantizer.log2_probability[2].gather(1, codes[0, 1, :, :2].T)
+    assert torch.allclose(bits[0, 1, :, :2], table[:2].T)
+    sent = codes[:, 0]  # three different codewords each
+    assert (sent[0] != sent[1]).all() and (sent[0] != sent[2]).all() and (sent[1] != sent[2]).all()
+
+
 def test_the_two_highest_rates_share_their_gains():
     assert level_of_rate(torch.tensor([0.0, 0.5, 1.0, 1.5, 3.0])).tolist() == [0, 0, 0, 0.5, 2]
 

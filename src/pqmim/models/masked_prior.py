@@ -204,21 +204,6 @@ class MaskedPrior(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):  # means need more than bfloat16 holds
             return self._logits(tokens.float(), coded)
 
-    def energy(self, tokens: Tensor, coded: range, values: Tensor) -> Tensor:
-        """Bits (N, len(coded)), up to a constant, of latents (N, c) in codebook units where codewords need not lie.
-
-        ``values`` are the channels of sub-quantizers ``coded``, and all that the gradient goes to.  Without the free
-        terms, which only codewords have.
-        """
-        with torch.autocast(tokens.device.type, enabled=False):
-            with torch.no_grad():
-                mean, beta = self._moments(tokens.float(), coded)
-            dims = torch.tensor(self.dimensions[coded.start : coded.stop], device=tokens.device)
-            owner = torch.repeat_interleave(torch.arange(len(dims), device=tokens.device), dims)
-            weighted = beta * (values - mean).square()
-            distance = weighted.new_zeros(len(tokens), len(dims)).index_add(1, owner, weighted)
-            return (1 + 2 * distance).sqrt() - 1
-
     def _moments(self, tokens: Tensor, coded: range) -> tuple[Tensor, Tensor]:
         """Means and inverse squared scales of the channels of ``coded``: (N, c) each."""
         rows = slice(sum(self.dimensions[: coded.start]), sum(self.dimensions[: coded.stop]))

@@ -6,6 +6,8 @@ quantizer contains the scalar one: leading channels stand alone, and trailing ch
 integers are mostly zero, share a sub-quantizer as long as their joint alphabet fits in K.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -75,19 +77,43 @@ class ProductQuantizer(nn.Module):
         The bits are those of the static frequencies at each ``rate`` (B,); ``price`` 0 is nearest-codeword.
         Sub-quantizers from ``active`` (B,) on get codeword 0, which stands for "not sent".
         """
+        codes = torch.zeros(len(z), z.shape[2] * z.shape[3], len(self.dimensions), dtype=torch.long, device=z.device)
+        for which, sent, cost, _ in self._costs(z, rate, price, active):
+            codes[sent, :, which] = cost.argmin(-1)
+        return codes if active is None else codes * self._sent(active)
+
+    @torch.no_grad()
+    def candidates(
+        self, z: Tensor, rate: Tensor, price: Tensor, count: int, active: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The ``count`` codes (count, B, h*w, M) that cost least, the best first, as in ``assign``; and their bits."""
+        shape = count, len(z), z.shape[2] * z.shape[3], len(self.dimensions)
+        codes, bits = torch.zeros(shape, dtype=torch.long, device=z.device), torch.zeros(shape, device=z.device)
+        for which, sent, cost, static in self._costs(z, rate, price, active):
+            best = cost.topk(count, -1, largest=False).indices  # (b, n, m, count)
+            codes[:, sent, :, which] = best.permute(3, 0, 1, 2)
+            bits[:, sent, :, which] = static.expand_as(cost).gather(-1, best).permute(3, 0, 1, 2)
+        return (codes, bits) if active is None else (codes * self._sent(active), bits * self._sent(active))
+
+    def _costs(
+        self, z: Tensor, rate: Tensor, price: Tensor, active: Tensor | None
+    ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+        """Some sub-quantizers, images (B,) that send them, and for those what codewords cost (b, n, m, K), and their bits."""
         level = level_of_rate(rate)
         vectors, weights = self.split(z, level), self.weights(level)
         bits = -blend(self.log2_probability.flatten(1), rate).view(len(z), 1, *self.codebook.shape[:2])
-        cost = price[:, None, None, None] * bits  # (B, 1, M, K)
+        priced = price[:, None, None, None] * bits  # (B, 1, M, K)
         size = len(self.dimensions)
         active = torch.full_like(price, size) if active is None else active
-        codes = torch.zeros(vectors.shape[:3], dtype=torch.long, device=z.device)
         for start in range(0, size, FEW):
             which, sent = slice(start, start + FEW), active > start  # images of lower rates are done sooner
             if sent.any():
-                total = self.distances(vectors[:, :, which][sent], weights[:, which][sent], which)
-                codes[sent, :, which] = total.add_(cost[:, :, which][sent]).argmin(-1)
-        return codes * (torch.arange(size, device=z.device) < active[:, None, None])
+                cost = self.distances(vectors[:, :, which][sent], weights[:, which][sent], which)
+                yield which, sent, cost.add_(priced[:, :, which][sent]), bits[:, :, which][sent]
+
+    def _sent(self, active: Tensor) -> Tensor:
+        """(B, 1, M) of bool."""
+        return torch.arange(len(self.dimensions), device=active.device) < active[:, None, None]
 
     def padded(self, channels: Tensor) -> Tensor:
         """(..., C) in order to (..., M, D)."""

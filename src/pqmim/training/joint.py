@@ -1,12 +1,12 @@
 """Stage 4: transforms and prior together, under distortion + lambda x rate, while the codebooks stand still.
 
-Until here the analysis answered to a static density.  Here it answers to the prior: to the bits of the
-symbols of one pass of the schedule, drawn for each batch as in stage 3.  The prior learns from the bits
-of the codewords chosen; the latent is pulled by those that it would cost itself, at the distance it has
-from what the prior expects.  The synthesis sees the choice, straight-through.  (Soft assignment, the
-relaxed lookup of RDVQ, CVPR 2026, lets the rates grow: most latents lie deep in the cell of the zero
-vector, where it has no gradient, while straight-through distortion has one.)  A quarter of each batch
-also teaches the prior to complete, as in stage 3.  No trial of it has paid yet: docs/lab-notes.md.
+Each step alternates, as expectation and maximization do.  First the codes are chosen: softly, refined
+against the pixels as the encoder does with ``--effort`` (``models.assignment``), by static bits.  Then
+all learn from the choice: the synthesis to turn these codes into the picture, the prior to expect them,
+in one pass of the schedule drawn for each batch as in stage 3, and the analysis to aim where refinement
+went, so that the next one begins there.  A quarter of each batch also teaches the prior to complete.
+Distortion that reaches the analysis straight through a hard choice, and soft assignment under gradient
+descent (RDVQ, CVPR 2026), both let the rates grow: docs/lab-notes.md.
 """
 
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from pqmim.coding.schedule import Group, known_before, passes
-from pqmim.models.masked_prior import LN2, MaskedPrior
+from pqmim.models.assignment import FEW, PRICE, SoftChoice, moved
+from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE
 from pqmim.training import ranks
@@ -33,9 +34,9 @@ SYMBOLS = 2048  # of a pass that a crop's rate counts, about: all of them would 
 class JointCodec(nn.Module):
     """A quantized codec and its prior, trained as one; ``active`` (L + 1,) sub-quantizers are sent at each rate."""
 
-    def __init__(self, codec: QuantizedCodec, prior: MaskedPrior, groups: list[Group], active: Tensor):
+    def __init__(self, codec: QuantizedCodec, prior: MaskedPrior, groups: list[Group], active: Tensor, refine: int = 4):
         super().__init__()
-        self.codec, self.prior = codec, prior
+        self.codec, self.prior, self.refine = codec, prior, refine
         self.register_buffer("active", active)
         self.register_buffer("typical", torch.zeros_like(codec.prices))
         self.groups, self.passes = groups, passes(groups, len(codec.quantizer.dimensions))
@@ -46,35 +47,62 @@ class JointCodec(nn.Module):
     def forward(
         self, image: Tensor, rate: Tensor, number: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean squared error (B,), bits a sample (B,) of pass ``number``, counted as often as there are passes, and codes."""
-        codec, quantizer, step = self.codec, self.codec.quantizer, self.passes[number]
+        """Mean squared error (B,), bits a sample (B,) of pass ``number``, counted as often as there are passes, and codes.
+
+        The error has a gradient for the analysis too: that of the distance to the refined aim, in pixel units.
+        """
+        quantizer, step = self.codec.quantizer, self.passes[number]
         level, sent = level_of_rate(rate), active_at(self.active, rate)
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            z = codec.analysis(image, level).float()
+            z = self.codec.analysis(image, level).float()
         height, width = z.shape[2:]
-        codes = quantizer.assign(z.detach(), rate, torch.zeros_like(rate), sent)  # (B, h*w, M)
-        scaled = quantizer.scaled(z, level)  # (B, h*w, C)
+        codes, aim = self.chosen(image, z, rate)  # (B, h*w, M), (B, h*w, C)
 
-        everywhere = step.positions(height, width)
-        positions = np.sort(rng.permutation(everywhere)[: max(16, SYMBOLS // len(step.sub_quantizers))])
-        coded = slice(step.sub_quantizers.start, max(1, min(step.sub_quantizers.stop, int(sent.max()))))
-        if coded.start < coded.stop:
-            tokens = self._tokens(codes, sent, rate, number, positions, height)  # (B, n, d)
-            bits = self._bits(tokens, coded)  # (B, n, m, K)
-            found = codes[:, positions, coded, None]  # (B, n, m, 1)
-            spent = bits.gather(-1, found)[..., 0] + self._pull(tokens, coded, scaled[:, positions])  # (B, n, m)
-            counted = torch.arange(coded.start, coded.stop, device=z.device) < sent[:, None]  # (B, m)
-            total = (spent * counted[:, None]).sum((1, 2))
-            total = total * (len(self.passes) * len(everywhere) / len(positions))
+        positions = step.positions(height, width)
+        counted = np.sort(rng.permutation(positions)[: max(16, SYMBOLS // len(step.sub_quantizers))])
+        if step.sub_quantizers.start < int(sent.max()):
+            known = torch.from_numpy(known_before(step, codes.shape[-1], height, width)).T.to(codes.device)
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
+                seen = known[None] & self._sent(sent).bool()
+                tokens = self.prior.tokens(codes, seen, rate, height).flatten(1, 2)
+            bits = bits_of_pass(self.prior, tokens, codes, sent, step, torch.from_numpy(counted).to(codes.device))
+            bits = bits * (len(self.passes) * len(positions) / len(counted))
         else:
-            total = torch.zeros_like(rate)
-        # The hard choice for the synthesis, its gradient for the analysis; what is not sent has none.
-        sent_channels = self._sent(sent)[:, :, quantizer.slot // quantizer.codebook.shape[2]]  # (B, 1, C)
-        chosen = quantizer.lookup(codes) + (scaled - scaled.detach()) * sent_channels
-        decoded = quantizer.restored(chosen, level, height)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            restored = codec.synthesis(decoded, level)
-        return (restored.float() - image).square().mean((1, 2, 3)), total / image[0].numel(), codes
+            bits = torch.zeros_like(rate)
+
+        restored = self._decoded(quantizer.lookup(codes), level, height)
+        off = (quantizer.scaled(z, level) - aim).square() * self._worth(level)[:, None]
+        off = (off * self._sent(sent)[:, :, quantizer.slot // quantizer.codebook.shape[2]]).sum((1, 2))
+        pull = (off - off.detach()) / image[0].numel()
+        return (restored - image).square().mean((1, 2, 3)) + pull, bits / image[0].numel(), codes
+
+    @torch.no_grad()
+    def chosen(self, image: Tensor, z: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """Refined codes (B, h*w, M) of images with latents ``z``, and where the latent aimed for them (B, h*w, C)."""
+        quantizer, level = self.codec.quantizer, level_of_rate(rate)
+        price, worth = self.codec.price(rate), self._worth(level)
+        few = quantizer.candidates(z, rate, price, FEW, active_at(self.active, rate))
+        choice = SoftChoice(quantizer, *few, PRICE * price, worth)
+        aim = quantizer.scaled(z, level)
+        for _ in range(self.refine):
+            mean = choice.mean(aim)
+            with torch.enable_grad():
+                y = mean.detach().requires_grad_()
+                error = (self._decoded(y, level, z.shape[2]) - image).square().sum()
+                (slope,) = torch.autograd.grad(error, y)
+            aim = moved(aim, mean, slope, worth)
+        return choice.likeliest(aim), aim
+
+    def _worth(self, level: Tensor) -> Tensor:
+        """What a unit of squared error in codebook units is worth in squared pixel error: (B, C)."""
+        quantizer = self.codec.quantizer
+        return quantizer.weights(level).flatten(1)[:, quantizer.slot].detach()
+
+    def _decoded(self, y: Tensor, level: Tensor, height: int) -> Tensor:
+        """Images (B, 3, H, W) of codewords (B, h*w, C)."""
+        z = self.codec.quantizer.restored(y, level, height)
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.training):
+            return self.codec.synthesis(z, level).float()
 
     def completion(self, codes: Tensor, rate: Tensor, height: int, rng: np.random.Generator) -> Tensor:
         """What completing codes (B, h*w, M) costs, as a share of static frequencies: the mean over ``groups``."""
@@ -93,29 +121,6 @@ class JointCodec(nn.Module):
         size = len(self.codec.quantizer.dimensions)
         return (torch.arange(size, device=sent.device) < sent[:, None])[:, None].float()
 
-    def _tokens(
-        self, codes: Tensor, sent: Tensor, rate: Tensor, number: int, positions: np.ndarray, height: int
-    ) -> Tensor:
-        """What the prior makes of what is known before a pass, at positions (n,): (B, n, d)."""
-        size, width = codes.shape[-1], codes.shape[1] // height
-        known = torch.from_numpy(known_before(self.passes[number], size, height, width)).T.to(codes.device)
-        known = known[None] & self._sent(sent).bool()
-        with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.training):
-            return self.prior.tokens(codes, known, rate, height).flatten(1, 2)[:, positions]
-
-    def _bits(self, tokens: Tensor, coded: slice) -> Tensor:
-        """Bits (B, n, m, K) of every codeword of sub-quantizers ``coded``."""
-        logits = self.prior.logits(tokens.flatten(0, 1), range(coded.start, coded.stop)) * LN2
-        return (-logits.log_softmax(-1) / LN2).unflatten(0, tokens.shape[:2])
-
-    def _pull(self, tokens: Tensor, coded: slice, scaled: Tensor) -> Tensor:
-        """Zero (B, n, m), whose gradient is that of the bits of latents (B, n, C) if they need not be codewords."""
-        dims = self.prior.dimensions
-        rows = slice(sum(dims[: coded.start]), sum(dims[: coded.stop]))
-        scaled = scaled[..., rows].flatten(0, 1)
-        bits = self.prior.energy(tokens.flatten(0, 1), range(coded.start, coded.stop), scaled)
-        return (bits - bits.detach()).unflatten(0, tokens.shape[:2])
-
 
 def train_joint(
     recipe: Recipe,
@@ -130,7 +135,7 @@ def train_joint(
 ) -> JointCodec:
     """Run the stage; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["joint"]
-    model = JointCodec(codec, prior, groups, codec.active()).to(device)
+    model = JointCodec(codec, prior, groups, codec.active(), schedule.refine).to(device)
     model.prior.rounding = True
     part = ranks.slice_of(schedule.batch)
     rates = torch.arange(schedule.batch, device=device)[part]
@@ -170,14 +175,14 @@ def held_back(photos: Photos, device: torch.device, count: int = 8) -> list[Tens
 
 @torch.no_grad()
 def rate_distortion(model: JointCodec, images: list[Tensor]) -> dict[str, float]:
-    """Mean PSNR and ideal bits a pixel at each whole rate, as ``psnr_0``, ``bpp_0`` and so on."""
+    """Mean PSNR and ideal bits a pixel of refined codes at each whole rate, as ``psnr_0``, ``bpp_0`` and so on."""
     codec, figures = model.codec, {}
     for index in range(len(codec.prices)):
         rate = torch.full((1,), float(index), device=codec.prices.device)
         level, sent, rows = level_of_rate(rate), active_at(model.active, rate), []
         for image in images:
             z = codec.analysis(image, level)
-            codes = codec.quantizer.assign(z, rate, codec.price(rate), sent)
+            codes, _ = model.chosen(image, z, rate)
             bits = ideal_bits(model.prior, codes, rate, int(sent), model.groups, z.shape[2])
             decoded = codec.quantizer.restored(codec.quantizer.lookup(codes), level, z.shape[2])
             mse = (codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()

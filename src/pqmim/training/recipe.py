@@ -48,6 +48,7 @@ class Schedule(Strict):
         6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
     )
     compile: bool = Field(False, description="compile the residual blocks (torch.compile), which pays on a GPU")
+    refine: int = Field(4, ge=0, description="joint: steps that refine codes against the pixels")
     completion: float = Field(0.15, ge=0, description="prior, joint: weight of the part that learns to complete")
     rounding_from: float = Field(
         0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
