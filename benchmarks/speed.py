@@ -26,9 +26,9 @@ from typing import Any
 
 PHOTO = Path(__file__).parents[1] / "demo" / "coffee.png"
 MEGAPIXELS = (0.1, 0.4, 1, 4, 12)
-SETTINGS = {"pqmim": 50, "jpeg": 50, "webp": 50, "avif": 50}
+SETTINGS = {"pqmim": 50, "pqmim-refined": 50, "jpeg": 50, "webp": 50, "avif": 50}
 DIRECTIONS = ("compress", "decompress")
-HEAD = f"{'codec':8}{'direction':12}{'Mpx':>6}{'bytes':>12}{'seconds':>9}{'peak MB':>9}{'command s':>11}{'peak MB':>9}"
+HEAD = f"{'codec':14}{'direction':12}{'Mpx':>6}{'bytes':>12}{'seconds':>9}{'peak MB':>9}{'command s':>11}{'peak MB':>9}"
 
 
 def main() -> None:
@@ -57,12 +57,13 @@ def main() -> None:
 
 def measure(codec: str, picture: Path, threads: int) -> list[dict[str, Any]]:
     """Both directions of one codec on one picture, with weights loaded; for pqmim the whole commands too."""
-    file = picture.with_suffix(".pqm" if codec == "pqmim" else f".{codec}")
+    file = picture.with_suffix(f".{codec}")
     rows = []
     for direction, work in zip(DIRECTIONS, (compress, decompress)):
         row = {"codec": codec, "direction": direction} | alone(work, codec, picture, file, threads)
         if codec == "pqmim":
-            words = (picture, file) if direction == "compress" else (file, picture.with_name("back.png"))
+            own = picture.with_suffix(".pqm")
+            words = (picture, own) if direction == "compress" else (own, picture.with_name("back.png"))
             row |= run_command(direction, *words, "--threads", threads, "--force")
         rows.append(row)
     return rows
@@ -168,7 +169,7 @@ def versions() -> dict[str, str]:
 
 
 def table_line(row: dict[str, Any]) -> str:
-    line = f"{row['codec']:8}{row['direction']:12}{row['megapixels']:>6g}{row['bytes']:>12,}"
+    line = f"{row['codec']:14}{row['direction']:12}{row['megapixels']:>6g}{row['bytes']:>12,}"
     line += f"{row['seconds']:>9.3f}{row['peak_mb']:>9,.0f}"
     if "command_seconds" in row:
         line += f"{row['command_seconds']:>11.2f}{row['command_peak_mb']:>9,.0f}"
