@@ -17,7 +17,7 @@ from pqmim.image.limits import check_size
 from pqmim.image.picture import Picture, read_picture, to_pil
 from pqmim.image.scale import enlarge, shrink
 from pqmim.models.assignment import Assignment
-from pqmim.models.code_grid import CodeGrid
+from pqmim.models.code_grid import Choose, CodeGrid
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.sampler import COMPLETING, Sampler
 from pqmim.models.transforms import STRIDE, in_strips
@@ -194,19 +194,23 @@ class Codec:
         header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
         return write(header, payload[:room], {}, b"")
 
-    @torch.no_grad()
     def _encode(self, rgb: np.ndarray, quality: int, effort: int) -> tuple[CodeGrid, bytes]:
-        image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None].float()  # (1, 3, H, W)
-        assignment = Assignment(self.weights, image, quality, refinable=effort > 0)
-        choose = assignment.cheapest
-        if effort:
+        with (
+            torch.inference_mode(effort == 0),
+            torch.no_grad(),
+        ):  # refinement follows gradients, which the former forbids
+            image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+            assignment = Assignment(self.weights, image, quality, refinable=effort > 0)
             grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
-            grid.fill(grid.schedule(), choose)
-            codes = assignment.refined(effort).long()
+            if not effort:
+                return grid, self._coded(grid, assignment.cheapest)
+            grid.fill(grid.schedule(), assignment.cheapest)
+            codes = assignment.refined(effort).long()  # (M, h * w)
+            grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
+            return grid, self._coded(grid, lambda m, positions, table: codes[m, positions])
 
-            def choose(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
-                return codes[m, positions]
-
+    def _coded(self, grid: CodeGrid, choose: Choose) -> bytes:
+        """The payload of an empty grid, which is filled."""
         encoder = RangeEncoder()
 
         def coded(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
@@ -215,9 +219,8 @@ class Codec:
             encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes[:, 0].cpu().numpy())
             return found[:, 0]
 
-        grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
         grid.fill(grid.schedule(), coded)
-        return grid, encoder.finish()
+        return encoder.finish()
 
     # -- bytes to codes to picture --------------------------------------------------------------
 

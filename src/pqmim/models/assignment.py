@@ -29,16 +29,16 @@ TILE, MARGIN = 48, 4  # latent positions refined at once, to bound memory, and t
 
 
 class Assignment:
-    """The choice of codes (M, h * w) for a picture (1, 3, H, W) in 0..255 at a quality.
+    """The choice of codes (M, h * w) for a picture (1, 3, H, W) of uint8 at a quality.
 
     ``refinable`` keeps what ``refined`` needs of every choice that ``cheapest`` makes.
     """
 
     def __init__(self, weights: Weights, image: Tensor, quality: int, refinable: bool = False):
-        self.weights, self.image = weights, image
+        self.weights, self.refinable = weights, refinable
         self.price = weights.prices[quality]
         self.level = level_of_rate(torch.tensor([weights.rates[quality]], device=image.device))
-        z = in_strips(weights.analysis, _padded(image), self.level, STRIDE, 1)
+        z = in_strips(weights.analysis, _padded(image.float()), self.level, STRIDE, 1)
         self.height, self.width = z.shape[2:]
         quantizer = weights.quantizer
         self.latent = quantizer.scaled(z, self.level)[0]  # (h * w, C)
@@ -49,7 +49,7 @@ class Assignment:
         if refinable:
             self.candidates = torch.zeros(shape, dtype=torch.uint8, device=image.device)
             self.bits = torch.zeros(shape, dtype=torch.half, device=image.device)
-        self.refinable = refinable
+            self.image = image
 
     def cheapest(self, m: int, positions: np.ndarray, table: Tensor) -> Tensor:
         """Codes (n,) of sub-quantizer ``m``, by the frequencies (n, K + 1) that the decoder will have."""
