@@ -45,7 +45,7 @@ def test_tiles_do_as_well_as_the_whole(codec, photo, monkeypatch):
     assert cost(codec, photo, codec.compress(photo, 60, effort=8)) == pytest.approx(whole, rel=0.02)
 
 
-def test_no_effort_leaves_the_cheapest_codes(codec, photo):
+def test_no_effort_is_the_default(codec, photo):
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=0)
 
 

@@ -42,7 +42,7 @@ class Assignment:
         self.height, self.width = z.shape[2:]
         quantizer = weights.quantizer
         self.latent = quantizer.scaled(z, self.level)[0]  # (h * w, C)
-        self.worth = quantizer.weights(self.level).flatten(1)[:, quantizer.slot]  # (1, C)
+        self.worth = quantizer.worth(self.level)  # (1, C)
         self._latents = self.latent.split(quantizer.dimensions, 1)
         self._worths = self.worth[0].split(quantizer.dimensions)
         shape = FEW, len(self.latent), len(quantizer.dimensions)

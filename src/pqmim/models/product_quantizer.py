@@ -52,8 +52,11 @@ class ProductQuantizer(nn.Module):
 
     def weights(self, level: Tensor) -> Tensor:
         """What a unit of squared error in codebook units is worth in squared pixel error: (B, M, D)."""
-        step = blend(self.log_step, level).exp()[:, self.order, 0, 0]
-        return self.padded(step.square())
+        return self.padded(self.worth(level))
+
+    def worth(self, level: Tensor) -> Tensor:
+        """The same for each channel, in order: (B, C)."""
+        return blend(self.log_step, level).exp()[:, self.order, 0, 0].square()
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codewords of codes (B, h*w, M), channels in order as ``restored`` takes them: (B, h*w, C)."""
@@ -80,7 +83,7 @@ class ProductQuantizer(nn.Module):
         codes = torch.zeros(len(z), z.shape[2] * z.shape[3], len(self.dimensions), dtype=torch.long, device=z.device)
         for which, sent, cost, _ in self._costs(z, rate, price, active):
             codes[sent, :, which] = cost.argmin(-1)
-        return codes if active is None else codes * self._sent(active)
+        return codes if active is None else codes * self.sent(active)
 
     @torch.no_grad()
     def candidates(
@@ -93,7 +96,7 @@ class ProductQuantizer(nn.Module):
             best = cost.topk(count, -1, largest=False).indices  # (b, n, m, count)
             codes[:, sent, :, which] = best.permute(3, 0, 1, 2)
             bits[:, sent, :, which] = static.expand_as(cost).gather(-1, best).permute(3, 0, 1, 2)
-        return (codes, bits) if active is None else (codes * self._sent(active), bits * self._sent(active))
+        return (codes, bits) if active is None else (codes * self.sent(active), bits * self.sent(active))
 
     def _costs(
         self, z: Tensor, rate: Tensor, price: Tensor, active: Tensor | None
@@ -111,8 +114,8 @@ class ProductQuantizer(nn.Module):
                 cost = self.distances(vectors[:, :, which][sent], weights[:, which][sent], which)
                 yield which, sent, cost.add_(priced[:, :, which][sent]), bits[:, :, which][sent]
 
-    def _sent(self, active: Tensor) -> Tensor:
-        """(B, 1, M) of bool."""
+    def sent(self, active: Tensor) -> Tensor:
+        """Which sub-quantizers are sent, where ``active`` (B,) of them are: (B, 1, M) of bool."""
         return torch.arange(len(self.dimensions), device=active.device) < active[:, None, None]
 
     def padded(self, channels: Tensor) -> Tensor:

@@ -88,9 +88,8 @@ class Block(nn.Module):
         return 3 * channels * int(channels * expansion) + 9 * channels
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:  # (B, C, h, w), (B,)
-        h = x * (blend(self.gain, level) / self.scale[:, None, None]).to(
-            x.dtype
-        )  # stays narrow where autocast made it so
+        gain = blend(self.gain, level) / self.scale[:, None, None]
+        h = x * gain.to(x.dtype)  # stays narrow where autocast made it so
         h = F.hardtanh(h, -REACH, REACH)
         h = F.conv2d(h, self.depthwise, padding=1, groups=len(self.scale))
         h = F.conv2d(h, self.expand[:, :, None, None], self.bias)

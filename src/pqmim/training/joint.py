@@ -63,7 +63,7 @@ class JointCodec(nn.Module):
         if step.sub_quantizers.start < int(sent.max()):
             known = torch.from_numpy(known_before(step, codes.shape[-1], height, width)).T.to(codes.device)
             with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-                seen = known[None] & self._sent(sent).bool()
+                seen = known[None] & self.codec.quantizer.sent(sent)
                 tokens = self.prior.tokens(codes, seen, rate, height).flatten(1, 2)
             bits = bits_of_pass(self.prior, tokens, codes, sent, step, torch.from_numpy(counted).to(codes.device))
             bits = bits * (len(self.passes) * len(positions) / len(counted))
@@ -71,8 +71,8 @@ class JointCodec(nn.Module):
             bits = torch.zeros_like(rate)
 
         restored = self._decoded(quantizer.lookup(codes), level, height)
-        off = (quantizer.scaled(z, level) - aim).square() * self._worth(level)[:, None]
-        off = (off * self._sent(sent)[:, :, quantizer.slot // quantizer.codebook.shape[2]]).sum((1, 2))
+        off = (quantizer.scaled(z, level) - aim).square() * quantizer.worth(level).detach()[:, None]
+        off = (off * quantizer.sent(sent)[:, :, quantizer.slot // quantizer.codebook.shape[2]]).sum((1, 2))
         pull = (off - off.detach()) / image[0].numel()
         return (restored - image).square().mean((1, 2, 3)) + pull, bits / image[0].numel(), codes
 
@@ -80,7 +80,7 @@ class JointCodec(nn.Module):
     def chosen(self, image: Tensor, z: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
         """Refined codes (B, h*w, M) of images with latents ``z``, and where the latent aimed for them (B, h*w, C)."""
         quantizer, level = self.codec.quantizer, level_of_rate(rate)
-        price, worth = self.codec.price(rate), self._worth(level)
+        price, worth = self.codec.price(rate), quantizer.worth(level)
         few = quantizer.candidates(z, rate, price, FEW, active_at(self.active, rate))
         choice = SoftChoice(quantizer, *few, PRICE * price, worth)
         aim = quantizer.scaled(z, level)
@@ -92,11 +92,6 @@ class JointCodec(nn.Module):
                 (slope,) = torch.autograd.grad(error, y)
             aim = moved(aim, mean, slope, worth)
         return choice.likeliest(aim), aim
-
-    def _worth(self, level: Tensor) -> Tensor:
-        """What a unit of squared error in codebook units is worth in squared pixel error: (B, C)."""
-        quantizer = self.codec.quantizer
-        return quantizer.weights(level).flatten(1)[:, quantizer.slot].detach()
 
     def _decoded(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Images (B, 3, H, W) of codewords (B, h*w, C)."""
@@ -110,16 +105,11 @@ class JointCodec(nn.Module):
         sent = active_at(self.active, rate)
         if not len(positions) or symbols.sub_quantizers.start >= int(sent.max()):
             return torch.zeros((), device=codes.device)
-        seen = torch.from_numpy(known).to(codes.device) & self._sent(sent).bool()
+        seen = torch.from_numpy(known).to(codes.device) & self.codec.quantizer.sent(sent)
         with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.training):
             tokens = self.prior.tokens(codes, seen, rate, height).flatten(1, 2)
         bits = bits_of_pass(self.prior, tokens, codes, sent, symbols, torch.from_numpy(positions).to(codes.device))
         return (bits / static_bits(self.codec, rate)).mean() * len(self.groups) * LEFT_OUT / height**2
-
-    def _sent(self, sent: Tensor) -> Tensor:
-        """(B, 1, M) of 0 and 1."""
-        size = len(self.codec.quantizer.dimensions)
-        return (torch.arange(size, device=sent.device) < sent[:, None])[:, None].float()
 
 
 def train_joint(
