@@ -1,12 +1,17 @@
-"""Stage 4: transforms and prior together, under distortion + lambda x rate, while the codebooks stand still.
+"""Stage 4: synthesis and prior together, on the codes that encoders choose, while codebooks and analysis stand still.
 
-Each step alternates, as expectation and maximization do.  First the codes are chosen: softly, refined
-against the pixels as the encoder does with ``--effort`` (``models.assignment``), by static bits.  Then
-all learn from the choice: the synthesis to turn these codes into the picture, the prior to expect them,
-in one pass of the schedule drawn for each batch as in stage 3, and the analysis to aim where refinement
-went, so that the next one begins there.  A quarter of each batch also teaches the prior to complete.
-Distortion that reaches the analysis straight through a hard choice, and soft assignment under gradient
-descent (RDVQ, CVPR 2026), both let the rates grow: docs/lab-notes.md.
+Each step alternates, as expectation and maximization do.  First the codes are chosen by static bits,
+two thirds of the time refined against the pixels as the encoder does with ``--effort``
+(``models.assignment``).  Then all learn from the choice: the synthesis to turn these codes into the
+picture, the prior to expect them, in one pass of the schedule drawn for each batch as in stage 3.  A
+quarter of each batch also teaches the prior to complete.  In the end the weights are a mean of those
+that the stage began with and those that it reached, which does better than either (as in Wortsman et
+al., Robust fine-tuning of zero-shot models, CVPR 2022).
+
+No lesson for the analysis has paid yet.  Distortion straight through a hard choice, and soft assignment
+under gradient descent (RDVQ, CVPR 2026), let rates grow; aiming at the refined codewords lets them
+collapse; aiming where refinement went, and the cross-entropy of the soft choice, spoil the files that
+are not refined: docs/lab-notes.md.
 """
 
 from pathlib import Path
@@ -15,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pqmim.coding.schedule import Group, known_before, passes
+from pqmim.coding.schedule import Group, Pass, known_before, passes
 from pqmim.models.assignment import FEW, PRICE, SoftChoice, moved
 from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import level_of_rate
@@ -28,6 +33,7 @@ from pqmim.training.quantizer import QuantizedCodec
 from pqmim.training.recipe import Recipe
 from pqmim.training.transforms import balanced, center, to_images
 
+PLAIN = 1 / 3  # of the steps, of codes that are not refined
 SYMBOLS = 2048  # of a pass that a crop's rate counts, about: all of them would cost more than the transforms
 
 
@@ -41,49 +47,44 @@ class JointCodec(nn.Module):
         self.register_buffer("typical", torch.zeros_like(codec.prices))
         self.groups, self.passes = groups, passes(groups, len(codec.quantizer.dimensions))
         self.codec.requires_grad_(True)
-        codec.quantizer.codebook.requires_grad_(False)
-        codec.quantizer.log_gain.requires_grad_(False)
+        for fixed in (codec.analysis, codec.quantizer.codebook, codec.quantizer.log_gain):
+            fixed.requires_grad_(False)
 
     def forward(
         self, image: Tensor, rate: Tensor, number: int, rng: np.random.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean squared error (B,), bits a sample (B,) of pass ``number``, counted as often as there are passes, and codes.
-
-        The error has a gradient for the analysis too: that of the distance to the refined aim, in pixel units.
-        """
-        quantizer, step = self.codec.quantizer, self.passes[number]
-        level, sent = level_of_rate(rate), active_at(self.active, rate)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            z = self.codec.analysis(image, level).float()
-        height, width = z.shape[2:]
-        codes, aim = self.chosen(image, z, rate)  # (B, h*w, M), (B, h*w, C)
-
-        positions = step.positions(height, width)
-        counted = np.sort(rng.permutation(positions)[: max(16, SYMBOLS // len(step.sub_quantizers))])
-        if step.sub_quantizers.start < int(sent.max()):
-            known = torch.from_numpy(known_before(step, codes.shape[-1], height, width)).T.to(codes.device)
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-                seen = known[None] & self.codec.quantizer.sent(sent)
-                tokens = self.prior.tokens(codes, seen, rate, height).flatten(1, 2)
-            bits = bits_of_pass(self.prior, tokens, codes, sent, step, torch.from_numpy(counted).to(codes.device))
-            bits = bits * (len(self.passes) * len(positions) / len(counted))
+        """Mean squared error (B,), bits a sample (B,) of pass ``number``, counted as often as there are passes, and codes."""
+        z = self.codec.latent(image, rate)
+        if rng.random() < PLAIN:
+            codes = self.codec.quantizer.assign(z, rate, self.codec.price(rate), active_at(self.active, rate))
         else:
-            bits = torch.zeros_like(rate)
+            codes = self.refined(image, z, rate)
+        bits = self.bits(codes, rate, self.passes[number], z.shape[2:], rng)
+        restored = self._decoded(self.codec.quantizer.lookup(codes), level_of_rate(rate), z.shape[2])
+        return (restored - image).square().mean((1, 2, 3)), bits / image[0].numel(), codes
 
-        restored = self._decoded(quantizer.lookup(codes), level, height)
-        off = (quantizer.scaled(z, level) - aim).square() * quantizer.worth(level).detach()[:, None]
-        off = (off * quantizer.sent(sent)[:, :, quantizer.slot // quantizer.codebook.shape[2]]).sum((1, 2))
-        pull = (off - off.detach()) / image[0].numel()
-        return (restored - image).square().mean((1, 2, 3)) + pull, bits / image[0].numel(), codes
+    def bits(self, codes: Tensor, rate: Tensor, step: Pass, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+        """Bits (B,) of the codes (B, h*w, M) of a pass, by some of its positions, times the number of passes."""
+        sent = active_at(self.active, rate)
+        if step.sub_quantizers.start >= int(sent.max()):
+            return torch.zeros_like(rate)
+        positions = step.positions(*size)
+        counted = np.sort(rng.permutation(positions)[: max(16, SYMBOLS // len(step.sub_quantizers))])
+        known = torch.from_numpy(known_before(step, codes.shape[-1], *size)).T.to(codes.device)  # (h*w, M)
+        with torch.autocast(codes.device.type, torch.bfloat16, enabled=self.training):
+            tokens = self.prior.tokens(codes, known[None] & self.codec.quantizer.sent(sent), rate, size[0])
+        chosen = torch.from_numpy(counted).to(codes.device)
+        bits = bits_of_pass(self.prior, tokens.flatten(1, 2), codes, sent, step, chosen)
+        return bits * (len(self.passes) * len(positions) / len(counted))
 
     @torch.no_grad()
-    def chosen(self, image: Tensor, z: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """Refined codes (B, h*w, M) of images with latents ``z``, and where the latent aimed for them (B, h*w, C)."""
+    def refined(self, image: Tensor, z: Tensor, rate: Tensor) -> Tensor:
+        """Refined codes (B, h*w, M) of images with latents ``z`` (B, C, h, w)."""
         quantizer, level = self.codec.quantizer, level_of_rate(rate)
         price, worth = self.codec.price(rate), quantizer.worth(level)
         few = quantizer.candidates(z, rate, price, FEW, active_at(self.active, rate))
         choice = SoftChoice(quantizer, *few, PRICE * price, worth)
-        aim = quantizer.scaled(z, level)
+        aim = quantizer.scaled(z, level)  # (B, h*w, C)
         for _ in range(self.refine):
             mean = choice.mean(aim)
             with torch.enable_grad():
@@ -91,7 +92,7 @@ class JointCodec(nn.Module):
                 error = (self._decoded(y, level, z.shape[2]) - image).square().sum()
                 (slope,) = torch.autograd.grad(error, y)
             aim = moved(aim, mean, slope, worth)
-        return choice.likeliest(aim), aim
+        return choice.likeliest(aim)
 
     def _decoded(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Images (B, 3, H, W) of codewords (B, h*w, C)."""
@@ -123,7 +124,7 @@ def train_joint(
     minutes: float,
     split: float,
 ) -> JointCodec:
-    """Run the stage; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
+    """Run the stage; returns the averaged model, of which ``keep`` are the weights it began with.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["joint"]
     model = JointCodec(codec, prior, groups, codec.active(), schedule.refine).to(device)
     model.prior.rounding = True
@@ -142,6 +143,7 @@ def train_joint(
         figures = {"loss": value.item(), "bpp": 3 * rate.mean().item(), "mse": error.mean().item()}
         return value + schedule.completion * missing, figures | {"completion": missing.item()}
 
+    began = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     model = run_stage(
         "joint",
         model,
@@ -154,6 +156,9 @@ def train_joint(
         minutes=minutes,
         split=split,
     )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.lerp_(began[name], schedule.keep)
     recount(model.codec, photos, recipe, device)
     return model
 
@@ -172,7 +177,7 @@ def rate_distortion(model: JointCodec, images: list[Tensor]) -> dict[str, float]
         level, sent, rows = level_of_rate(rate), active_at(model.active, rate), []
         for image in images:
             z = codec.analysis(image, level)
-            codes, _ = model.chosen(image, z, rate)
+            codes = model.refined(image, z, rate)
             bits = ideal_bits(model.prior, codes, rate, int(sent), model.groups, z.shape[2])
             decoded = codec.quantizer.restored(codec.quantizer.lookup(codes), level, z.shape[2])
             mse = (codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()
