@@ -91,9 +91,9 @@ def exact_size(codec: Codec, photos: Photos, size: int) -> dict:
 def _count_trials(codec: Codec) -> Callable[[], int]:
     encode, calls = type(codec)._encode, []
 
-    def counted(rgb: np.ndarray, quality: int):
+    def counted(rgb: np.ndarray, quality: int, effort: int):
         calls.append(quality)
-        return encode(codec, rgb, quality)
+        return encode(codec, rgb, quality, effort)
 
     codec._encode = counted
     return lambda: len(calls)
