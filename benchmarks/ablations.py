@@ -189,7 +189,7 @@ def joint(plan: recipe.Recipe, model: quantizer_stage.QuantizedCodec, photos: Ph
     curves = {"separate": joint_stage.rate_distortion(separate.eval(), images)}
     together = joint_stage.train_joint(plan, model, prior, groups, photos, out / "joint", CPU, *ALL)
     curves["joint"] = joint_stage.rate_distortion(together.eval(), images)
-    words = {"separate": "the prior alone, on as many photos more", "joint": "transforms and prior together"}
+    words = {"separate": "the prior alone, on as many photos more", "joint": "synthesis and prior together"}
     variants = [Variant("joint", name, words[name]) for name in curves]
     prefixed = [{f"held_back/{k}": v for k, v in curve.items()} for curve in curves.values()]
     return compared([(variant, {}, curve) for variant, curve in zip(variants, prefixed)])
