@@ -26,7 +26,7 @@ from typing import Any
 
 PHOTO = Path(__file__).parents[1] / "demo" / "coffee.png"
 MEGAPIXELS = (0.1, 0.4, 1, 4, 12)
-SETTINGS = {"pqmim": 50, "pqmim-refined": 50, "jpeg": 50, "webp": 50, "avif": 50}
+SETTINGS = {"pqmim": 50, "pqmim-fast": 50, "pqmim-refined": 50, "jpeg": 50, "webp": 50, "avif": 50}
 DIRECTIONS = ("compress", "decompress")
 HEAD = f"{'codec':14}{'direction':12}{'Mpx':>6}{'bytes':>12}{'seconds':>9}{'peak MB':>9}{'command s':>11}{'peak MB':>9}"
 

@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/hybrid.md", "docs/ablations.md")
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
-NAMES = {"pqmim-refined": "pqmim, refined", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+OWN = {"pqmim": "pqmim", "pqmim-fast": "pqmim, effort 0", "pqmim-refined": "pqmim, effort 16"}
+NAMES = {"pqmim-fast": "effort 0", "pqmim-refined": "effort 16", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
 REFERENCES = {
     "jpeg": "JPEG (progressive, optimised, 4:2:0)",
     "webp": "WebP (method 6)",
@@ -62,7 +63,7 @@ def rewritten(text: str) -> str:
 def bd_rate() -> str:
     """What pqmim and the classical codecs need beyond each reference, at equal PSNR."""
     measured = result("kodak/codecs.json")
-    names = ["pqmim", "pqmim-refined", "webp", "avif"]
+    names = [*_efforts(measured["codecs"]), "webp", "avif"]
     rows = []
     references = measured["bd_rate"] | measured["bd_rate_published"]
     for reference, words in REFERENCES.items():
@@ -70,15 +71,17 @@ def bd_rate() -> str:
         percent = [found["percent"].get(name) for name in names]
         shown = ["" if value is None else f"{value:+.1f} %" for value in percent]
         low, high = found.get("range_bpp") or found["bpp"]["pqmim"]
-        rows.append([words, f"{low:.3g} to {high:.3g} bpp", f"**{shown[0]}**", f"**{shown[1]}**", *shown[2:]])
-    return markdown(["against", "range", "pqmim", "refined", "WebP", "AVIF"], rows)
+        rows.append([words, f"{low:.3g} to {high:.3g} bpp", f"**{shown[0]}**", *shown[1:]])
+    return markdown(["against", "range", *(NAMES.get(name, name) for name in names)], rows)
 
 
 def dial() -> str:
     """Rate and distortion of some qualities."""
     rows = []
-    for codec, words in (("pqmim", ""), ("pqmim-refined", "refined: ")):
-        found = {row["setting"]: row for row in result("kodak/codecs.json")["codecs"][codec]["settings"]}
+    measured = result("kodak/codecs.json")["codecs"]
+    for codec in _efforts(measured):
+        words = f"{NAMES[codec]}: " if codec in NAMES else ""
+        found = {row["setting"]: row for row in measured[codec]["settings"]}
         shown = [found[quality] for quality in QUALITIES]
         rows += [
             [f"{words}bpp", *(f"{row['bpp']:.3f}" for row in shown)],
@@ -134,7 +137,7 @@ def speed() -> str:
     return markdown(
         ["seconds, compress / decompress", *(f"{size:g} Mpx" for size in sizes)],
         [
-            *([NAMES.get(codec, codec), *both(codec, "seconds")] for codec in found),
+            *([OWN.get(codec) or NAMES[codec], *both(codec, "seconds")] for codec in found),
             ["pqmim, peak memory, GB", *both("pqmim", "peak_mb", 1e-3)],
         ],
     )
@@ -182,10 +185,8 @@ def rivals() -> str:
     shipped = result("kodak/codecs.json")["codecs"]
     span = (0.1, 0.9)
     curves = {
-        "pqmim, equal budget": curve(trained["pqmim"]),
-        "the same, refined": curve(trained["pqmim-refined"]),
-        "pqmim, as shipped": curve(shipped["pqmim"]),
-        "as shipped, refined": curve(shipped["pqmim-refined"]),
+        **{f"{OWN[codec]}, equal budget": curve(trained[codec]) for codec in _efforts(trained)},
+        **{f"{OWN[codec]}, as shipped": curve(shipped[codec]) for codec in _efforts(shipped)},
         "mean-scale hyperprior": curve(trained["hyperprior"]),
     }
     learned = curves["pqmim, equal budget"], curves["mean-scale hyperprior"]
@@ -200,6 +201,11 @@ def rivals() -> str:
     )
     against = ["pqmim, equal budget", "the hyperprior", "WebP", "AVIF"]
     return markdown(["trained here", *(f"against {name}" for name in against), "range"], rows)
+
+
+def _efforts(codecs: dict) -> list[str]:
+    """Which of our own codecs were measured, the default first."""
+    return [name for name in OWN if name in codecs]
 
 
 def _beyond(reference: Curve, rate: float, quality: float) -> str:

@@ -13,6 +13,7 @@ Nothing heavy is imported before the first call that needs it.
 from typing import TYPE_CHECKING, Any
 
 from pqmim.bitstream.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
+from pqmim.rate_control import EFFORT
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -48,15 +49,14 @@ def compress(
     *,
     size: int | None = None,
     bpp: float | None = None,
-    effort: int = 0,
+    effort: int = EFFORT,
 ) -> bytes:
     """The bytes of a .pqm file.
 
     `image`: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
     `quality`: 0 (smallest file) to 100 (best picture).
     `size`: bytes that the file shall take, in place of a quality, or `bpp`: bits a pixel; see `Codec.compress`.
-    `effort`: steps that refine the choice of codes; 8 save about 9 % at the same PSNR, and take three or four times as
-    long.
+    `effort`: steps that refine the choice of codes: 0 is fastest, 16 about as good as any more.
     Raises InvalidImage if the picture cannot be read or is too large.
     """
     return _shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort)

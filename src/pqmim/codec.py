@@ -22,9 +22,8 @@ from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.sampler import COMPLETING, Sampler
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
-from pqmim.rate_control import SCALES, fit, setting
+from pqmim.rate_control import EFFORT, MOST_EFFORT, SCALES, fit, setting
 
-MOST_EFFORT = 99  # steps that refine the choice of codes
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Completion = Literal["expect", "sample", "none"]
 
@@ -52,14 +51,14 @@ class Codec:
         *,
         size: int | None = None,
         bpp: float | None = None,
-        effort: int = 0,
+        effort: int = EFFORT,
     ) -> bytes:
         """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
 
         ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
         100 does: a bare file, without check and alpha, whose last codes are left to the model.  ``bpp`` is a size in
         bits a pixel.  ``effort`` is the number of steps that refine the choice of codes against the pixels (see
-        ``models.assignment``): 0 is fastest, 8 about as good as any more.  Raises ``InvalidImage`` if there is no
+        ``models.assignment``): 0 is fastest, 16 about as good as any more.  Raises ``InvalidImage`` if there is no
         picture in what is given, ``ValueError`` if the quality or the effort is out of range, the size too small for
         a header, or both sizes are given.
         """
@@ -194,20 +193,12 @@ class Codec:
         header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
         return write(header, payload[:room], {}, b"")
 
+    @torch.no_grad()  # refinement follows gradients, which inference_mode would forbid
     def _encode(self, rgb: np.ndarray, quality: int, effort: int) -> tuple[CodeGrid, bytes]:
-        with (
-            torch.inference_mode(effort == 0),
-            torch.no_grad(),
-        ):  # refinement follows gradients, which the former forbids
-            image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-            assignment = Assignment(self.weights, image, quality, refinable=effort > 0)
-            grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
-            if not effort:
-                return grid, self._coded(grid, assignment.cheapest)
-            grid.fill(grid.schedule(), assignment.cheapest)
-            codes = assignment.refined(effort).long()  # (M, h * w)
-            grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
-            return grid, self._coded(grid, lambda m, positions, table: codes[m, positions])
+        image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+        assignment = Assignment(self.weights, image, quality, effort)
+        grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
+        return grid, self._coded(grid, assignment.cheapest)
 
     def _coded(self, grid: CodeGrid, choose: Choose) -> bytes:
         """The payload of an empty grid, which is filled."""

@@ -1,4 +1,4 @@
-"""At which scale a quality is coded, and which quality makes a file of a given size."""
+"""At which scale a quality is coded, which quality makes a file of a given size, and how hard an encoder tries."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,8 @@ from collections.abc import Callable
 SCALES = (0.042, 0.014, 0.0035)  # bits a pixel below which a half, a quarter, an eighth of the size does better
 LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
 STEP = 0.047  # about what one step of quality adds to the logarithm of the size
+
+EFFORT, MOST_EFFORT = 4, 99  # steps that refine the choice of codes: by default, and at most
 
 ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
 

@@ -47,11 +47,11 @@ def test_jpeg_is_progressive_and_subsampled():
 def test_a_codec_that_is_not_here():
     with pytest.raises(
         MissingCodec,
-        match="no codec named bpg: choose from pqmim, pqmim-refined, jpeg, webp, avif, jxl, hyperprior, vq",
+        match="no codec named bpg: choose from pqmim, pqmim-fast, pqmim-refined, jpeg, webp, avif, jxl, hyperprior, vq",
     ):
         make_codec("bpg")
     assert issubclass(MissingCodec, PqmimError)
-    assert CODECS == ("pqmim", "pqmim-refined", "jpeg", "webp", "avif", "jxl", "hyperprior", "vq")
+    assert CODECS == ("pqmim", "pqmim-fast", "pqmim-refined", "jpeg", "webp", "avif", "jxl", "hyperprior", "vq")
 
 
 @pytest.mark.parametrize("name", ["webp", "avif"])
@@ -67,7 +67,7 @@ def test_jpeg_xl_without_its_plug_in(monkeypatch):
         make_codec("jxl")
 
 
-@pytest.mark.parametrize("name, effort", [("pqmim", 0), ("pqmim-refined", 8)])
+@pytest.mark.parametrize("name, effort", [("pqmim", 4), ("pqmim-fast", 0), ("pqmim-refined", 16)])
 def test_pqmim_runs_through_the_codec(monkeypatch, name, effort):
     class Codec:
         def __init__(self, weights, *, device, threads):

@@ -7,7 +7,7 @@ import torch
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
 from pqmim.models import assignment
-from pqmim.models.assignment import SoftChoice, moved
+from pqmim.models.assignment import SoftChoice
 from pqmim.models.product_quantizer import ProductQuantizer
 
 
@@ -33,20 +33,28 @@ def cost(codec, photo, data):
 
 @pytest.mark.parametrize("quality", [20, 50, 90])
 def test_refinement_pays(codec, photo, quality):
-    plain, refined = (codec.compress(photo, quality, effort=effort) for effort in (0, 8))
-    assert cost(codec, photo, refined) < 0.985 * cost(codec, photo, plain)
-    assert abs(len(refined) / len(plain) - 1) < 0.2
-    assert codec.codes(refined).shape == codec.codes(plain).shape  # verified by the check of the file
+    files = [codec.compress(photo, quality, effort=effort) for effort in (0, 4, 16)]
+    costs = [cost(codec, photo, data) for data in files]
+    assert max(costs[1:]) < 0.985 * costs[0]
+    assert len({codec.codes(data).shape for data in files}) == 1  # verified by the check of the file
 
 
-def test_tiles_do_as_well_as_the_whole(codec, photo, monkeypatch):
-    whole = cost(codec, photo, codec.compress(photo, 60, effort=8))
+@pytest.mark.parametrize("effort", [0, 8])
+def test_tiles_do_as_well_as_the_whole(codec, photo, monkeypatch, effort):
+    whole = codec.compress(photo, 60, effort=effort)
     monkeypatch.setattr(assignment, "TILE", 4)
-    assert cost(codec, photo, codec.compress(photo, 60, effort=8)) == pytest.approx(whole, rel=0.02)
+    tiled = codec.compress(photo, 60, effort=effort)
+    assert cost(codec, photo, tiled) == pytest.approx(cost(codec, photo, whole), rel=0.02 if effort else 1e-4)
 
 
-def test_no_effort_is_the_default(codec, photo):
-    assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=0)
+def test_half_precision_is_used_where_it_is_fast(codec, photo, monkeypatch):
+    whole = cost(codec, photo, codec.compress(photo, 60))
+    monkeypatch.setattr(assignment, "_fast_in_half", lambda device: False)
+    assert cost(codec, photo, codec.compress(photo, 60)) == pytest.approx(whole, rel=0.01)
+
+
+def test_four_steps_are_the_default(codec, photo):
+    assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=4) != codec.compress(photo, 50, effort=0)
 
 
 def test_an_exact_size_is_kept(codec, photo):
@@ -62,9 +70,11 @@ def test_absurd_efforts_are_refused(codec, photo, effort):
 @pytest.mark.parametrize("height, width", [(1, 1), (48, 49), (130, 20), (97, 144)])
 def test_tiles_cover_every_position_once(height, width):
     seen = np.zeros((height, width), int)
-    for rows, columns in assignment._tiles(height, width):
-        assert rows.stop - rows.start <= assignment.TILE and columns.stop - columns.start <= assignment.TILE
-        seen[rows, columns] += 1
+    for tile, around in assignment._tiles(height, width, 3):
+        assert all(side.stop - side.start <= assignment.TILE for side in tile)
+        seen[tile] += 1
+        for own, wide, length in zip(tile, around, (height, width)):
+            assert (wide.start, wide.stop) == (max(0, own.start - 3), min(length, own.stop + 3))
     assert (seen == 1).all()
 
 
@@ -79,9 +89,9 @@ def choice():
     return SoftChoice(quantizer, candidates, bits, torch.tensor([2.0]), torch.tensor([[1.0, 1.0, 3.0]]))
 
 
-def test_costs_are_bits_and_errors_in_bits(choice):
+def test_errors_are_in_bits(choice):
     aim = torch.tensor([[[1.0, 6.0, 5.0]]])
-    assert choice.cost(aim)[:, 0, 0].tolist() == [[0.5 + 1, 1.5 + 40], [0.5 + 1, (25 + 3 * 16) / 2 + 2]]
+    assert choice.errors(aim)[:, 0, 0].tolist() == [[0.5, 1.5], [0.5, (25 + 3 * 16) / 2]]
 
 
 def test_a_soft_choice_weighs_candidates_by_their_cost(choice):
@@ -89,12 +99,27 @@ def test_a_soft_choice_weighs_candidates_by_their_cost(choice):
     assert choice.mean(even)[0, 0].tolist() == pytest.approx([1.0, 1.0, 1.0])
     share = 1 / (1 + 2 ** -((1.5**2 - 0.5**2) / 2))  # of codeword 2, which is 0.5 away, where 0 is 1.5
     assert choice.mean(dear)[0, 0, 0].item() == pytest.approx(2 * share)
-    assert choice.likeliest(dear)[0, 0].tolist() == [1, 1]
+    assert choice.cheapest(dear)[0, 0].tolist() == [1, 1]
 
 
-def test_an_aim_rests_where_pixels_want_it():
-    mean, slope, worth = torch.rand(1, 4, 3), torch.randn(1, 4, 3), torch.rand(1, 3) + 0.5
-    wanted = mean - slope / (2 * worth[:, None])
-    assert torch.allclose(moved(wanted, mean, slope, worth), wanted)
-    started = moved(torch.zeros_like(mean), mean, slope, worth)
-    assert torch.allclose(started, assignment.STEP * wanted)
+def test_bits_count_less_for_a_refined_aim(choice):
+    aim = torch.tensor([[[0.9, 5.0, 5.0]]])
+    error, bits = choice.errors(aim)[:, 0, 0, 1], choice.bits[:, 0, 0, 1]
+    assert (error + bits).argmin() == 1 and choice.cheapest(aim)[0, 0].tolist() == [0, 3]
+
+
+def test_aims_move_to_where_pixels_want_them(choice):
+    aim, slope = torch.tensor([[[1.5, 1.0, 1.0]]]), torch.tensor([[[4.0, -2.0, 6.0]]])
+    mean = choice.mean(aim)
+    wanted = mean - slope / (2 * torch.tensor([1.0, 1.0, 3.0]))
+    once = choice.followed(aim, lambda mean: slope, 1)
+    torch.testing.assert_close(once, aim + assignment.STEP * (wanted - aim))
+    wants_nothing = choice.followed(aim, lambda mean: 2 * choice.worth * (mean - aim), 5)
+    torch.testing.assert_close(wants_nothing, aim)
+
+
+@pytest.mark.parametrize("steps, step", [(1, 0.14), (4, 0.14), (16, 0.07)])
+def test_more_steps_are_smaller(choice, steps, step):
+    goal = torch.tensor([[[4.0, -2.0, 6.0]]])
+    aim = choice.followed(torch.zeros(1, 1, 3), lambda mean: 2 * choice.worth * (mean - goal), steps)
+    torch.testing.assert_close(aim, goal * (1 - (1 - step) ** steps))

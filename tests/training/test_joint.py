@@ -1,6 +1,7 @@
-"""The joint stage: codes are refined, synthesis and prior learn from them, and all else stands still."""
+"""The joint stage: codes are chosen as encoders do, synthesis and prior learn from them, and all else stands still."""
 
 import copy
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from pqmim.coding.schedule import Group
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
-from pqmim.models.product_quantizer import ProductQuantizer
+from pqmim.models.product_quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
 from pqmim.training import joint, recipe
 from pqmim.training.joint import JointCodec
@@ -17,7 +18,6 @@ from pqmim.training.quantizer import QuantizedCodec
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 GROUPS = [Group(0, 2, 2), Group(2, 4, 1)]
-REFINED, PLAIN = 0, 2  # seeds of which the stage draws a step with refined codes, and one without
 PRICES = torch.tensor([40.0, 430.0, 4700.0])
 
 
@@ -47,7 +47,7 @@ def images():
     return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
 
 
-def run(model, number, rate=(0.0, 1.0, 2.0), seed=REFINED):
+def run(model, number, rate=(0.0, 1.0, 2.0), seed=0):
     return model(images(), torch.tensor(rate), number, np.random.default_rng(seed))
 
 
@@ -72,20 +72,28 @@ def test_the_distortion_teaches_the_synthesis_alone(model):
     assert gradients(model, run(model, 0)[0]) == {"synthesis", "step"}
 
 
-def test_a_third_of_the_steps_takes_the_codes_of_fast_encoding(model):
+def test_the_codes_are_those_of_all_efforts(model):
     model.codec.synthesis.head.data.mul_(1.5)
     rate = torch.tensor([0.0, 1.0, 2.0])
-    plain = model.codec.quantizer.assign(model.codec.latent(images(), rate), rate, PRICES, model.active)
-    same = [torch.equal(run(model, 0, seed=seed)[2], plain) for seed in range(30)]
-    assert same[PLAIN] and not same[REFINED] and 5 < sum(same) < 15
+    z = model.codec.latent(images(), rate)
+    fast = model.codec.quantizer.assign(z, rate, PRICES, model.active)
+    codes = {effort: model.codes(images(), z, rate, effort) for effort in set(joint.EFFORTS)}
+    assert torch.equal(codes[0], fast)
+    assert all(not torch.equal(codes[a], codes[b]) for a, b in itertools.combinations(codes, 2))
+    drawn = [run(model, 0, seed=seed)[2] for seed in range(40)]
+    counts = [sum(torch.equal(found, expected) for found in drawn) for expected in codes.values()]
+    assert sum(counts) == 40 and min(counts) > 1
 
 
 def test_refined_codes_cost_less(model):
     model.codec.synthesis.head.data.mul_(1.5)  # no longer orthonormal, as the analysis believes it is
     rate = torch.tensor([0.0, 1.0, 2.0])
+    z = model.codec.latent(images(), rate)
     costs = []
-    for model.refine in (0, 8):
-        error, _, codes = run(model, 0)
+    for effort in (0, 8):
+        codes = model.codes(images(), z, rate, effort)
+        restored = model._decoded(model.codec.quantizer.lookup(codes), level_of_rate(rate), z.shape[2])
+        error = (restored - images()).square().mean((1, 2, 3))
         table = model.codec.quantizer.log2_probability[rate.long()]  # (B, M, K)
         bits = -table.gather(2, codes.transpose(1, 2)) * (torch.arange(4) < model.active[:, None])[:, :, None]
         costs.append((error * 3 * 64**2 + PRICES * bits.sum((1, 2))).detach())

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 OWN = "pqmim"
 NAMES = {
-    "pqmim-refined": "pqmim, refined",
+    "pqmim-fast": "pqmim, effort 0",
+    "pqmim-refined": "pqmim, effort 16",
     "jpeg": "JPEG",
     "webp": "WebP",
     "avif": "AVIF",
@@ -27,6 +28,7 @@ NAMES = {
 }
 COLOURS = {
     OWN: "#d6336c",
+    "pqmim-fast": "#f06595",
     "pqmim-refined": "#8a0f3c",
     "jpeg": "#868e96",
     "webp": "#2b8a3e",

@@ -10,10 +10,11 @@ what                      bound                                   carried by
 ========================  ======================================  ============================
 linear layers             1,040 x 127 x 127 < 2^24                int32 (``_int_mm``) or float32
 depthwise 3x3             9 x 127 x 127 < 2^18                    float32
-attention scores          64 x 127 x 127 < 2^20                   float32
-weights times values      64 x 256 x 127 < 2^21                   float32
+attention scores          64 x 127 x 127 + 2^20 < 2^22            float32
+weights times values      2 x 64 x 256 x 127 + 2^14 < 2^23        float32
 sums, residual stream     < 2^31, checked at load                 int32
 squared distances         16 x (2^46 + 2^47 + 2^46) < 2^53        float64
+logits                    64 x 127 x 127 + 2^14 + 2^23 < 2^24     float32
 cumulative frequencies    256 x 2^15 x 2^16 < 2^40                float64
 ========================  ======================================  ============================
 
@@ -47,11 +48,13 @@ from pqmim.models.transforms import blend
 PRECISION = 16  # log2 of the sum of frequencies
 QUALITIES = 101
 OUTSIDE = -(1 << 24)  # attention score of a key beyond the picture
+NOTHING = (10 << 11) - 1  # deficit of an attention score whose weight is 0, as that of any larger one is
 MOST_DIMENSIONS = 16  # of a sub-quantizer, for the bound on squared distances
 CHUNK = 2048  # tokens worked on at a time
 ROWS = 1024  # frequency tables made at a time
 EXACT_TERMS = 1040  # products of int8 that float32 sums exactly
 LARGEST_MEAN = 255 << MEAN
+LARGEST_BIAS = 1 << 20  # of an attention score
 
 Tensors = dict[str, Tensor]
 
@@ -84,7 +87,7 @@ def export(prior: MaskedPrior, rates: Tensor) -> Tensors:
         kernel, places = block.depthwise, exponents(block.depthwise)
         found[f"{index}.depthwise.weight"] = _rows(kernel, places).view(-1, 9).to(torch.int8)
         found[f"{index}.depthwise.shift"] = (places + ACTIVATION - RESIDUAL).to(torch.int8)
-        found[f"{index}.bias"] = _fixed(block.bias, 2 * ACTIVATION + 3, 1 << 20).T.contiguous()  # (heads, 225)
+        found[f"{index}.bias"] = _fixed(block.bias, 2 * ACTIVATION + 3, LARGEST_BIAS).T.contiguous()  # (heads, 225)
         found |= _linear(f"{index}.qkv", block.qkv, ACTIVATION)
         found |= _linear(f"{index}.attended", block.attended, RESIDUAL)
         found |= _linear(f"{index}.expand", block.expand, ACTIVATION)
@@ -132,8 +135,9 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
 def exp2(t: Tensor) -> Tensor:
     """2**15 * 2**(-t / 256) for int32 t in 0..4095, to 0.5 %: a parabola between powers of two."""
     fraction = t & 255
-    parabola = 32768 - ((fraction * (21634 * 4 - ((fraction * 5250) >> 6))) >> 10)
-    return parabola >> (t >> 8)
+    slope = (fraction * 5250).bitwise_right_shift_(6).sub_(21634 * 4)  # in place: the time goes into memory
+    parabola = slope.mul_(fraction).add_((32768 << 10) + 1023).bitwise_right_shift_(10)
+    return parabola.bitwise_right_shift_(t >> 8)
 
 
 class Exact:
@@ -151,7 +155,7 @@ class Exact:
 
 def to_activation(x: Tensor) -> Tensor:
     """Residual stream, or a product of two activations, to int8 activations."""
-    return ((x + 8) >> 4).clamp_(-LIMIT, LIMIT).to(torch.int8)
+    return (x + 8).bitwise_right_shift_(4).clamp_(-LIMIT, LIMIT).to(torch.int8)
 
 
 def narrow(x: Tensor) -> Tensor:
@@ -159,7 +163,7 @@ def narrow(x: Tensor) -> Tensor:
 
 
 def _check_bounds(tensors: Tensors) -> None:
-    """Raise ``ValueError`` where a sum, or the residual stream that all branches add to, could leave int32."""
+    """Raise ``ValueError`` where a sum, or the residual stream that all branches add to, could leave what carries it."""
     stream = int(tensors["level"].long().abs().max())
     for name in (key.removesuffix(".weight") for key in tensors if key.endswith(".weight")):
         reach = 127 * tensors[f"{name}.weight"].long().abs().sum(1)
@@ -171,6 +175,13 @@ def _check_bounds(tensors: Tensors) -> None:
             stream += int((reach >> tensors[f"{name}.shift"].long()).max()) + 1
     if stream >= 1 << 30:
         raise ValueError("the residual stream could leave 32 bits")
+    for index in range(_blocks(tensors)):
+        if int(tensors[f"{index}.bias"].long().abs().max()) > LARGEST_BIAS:
+            raise ValueError(f"the attention scores of block {index} could leave 24 bits")
+
+
+def _blocks(tensors: Tensors) -> int:
+    return sum(name.endswith(".qkv.weight") for name in tensors)
 
 
 class IntegerPrior:
@@ -185,14 +196,17 @@ class IntegerPrior:
         self.embed, self.mean, self.precision, self.free = (
             Exact(tensors, n) for n in ("embed", "mean", "precision", "free")
         )
-        self.blocks = [IntegerBlock(tensors, i) for i in range(sum(n.endswith(".qkv.weight") for n in tensors))]
+        self.blocks = [IntegerBlock(tensors, index) for index in range(_blocks(tensors))]
         self.feature = tensors["feature"]  # (M, K, D)
         self.first = [sum(self.dimensions[:m]) for m in range(self.size + 1)]
         self.level = tensors["level"]
-        words = tensors["codebook"].double()
-        self.features = torch.cat([words.square(), -2 * words], -1).transpose(1, 2).contiguous()  # (M, 2 D, K)
+        self.features = [  # (2 d + 1, K) each
+            torch.cat([words.square(), -2 * words, torch.ones_like(words[:, :1])], 1).T.contiguous()
+            for words in (words[:, :d].double() for words, d in zip(tensors["codebook"], self.dimensions))
+        ]
+        self.one = torch.tensor(65536.0, dtype=torch.float64, device=device)  # in 16 fractional bits
         self.term = tensors["term"].float()
-        self.static = tensors["static"].to(torch.int32)
+        self.static = tensors["static"].float()
         self.beta = torch.tensor(
             [round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device
         )
@@ -241,30 +255,27 @@ class IntegerPrior:
         for index, f, b, m in zip(coded, free, beta.split(dims, 1), mean.split(dims, 1)):
             for start in range(0, len(tokens), ROWS):
                 part = slice(start, start + ROWS)
-                logits = (f[part] @ self.term[index]).to(torch.int32).add_(self.static[index])
+                logits = torch.addmm(self.static[index], f[part], self.term[index])
                 yield index, part, frequencies(logits.sub_(self._energy(index, b[part], m[part])), temperature)
 
     def _energy(self, index: int, beta: Tensor, mean: Tensor) -> Tensor:
-        """sqrt(1 + 2 u) - 1 of the squared distances u of every codeword: int32 (N, K), 8 fractional bits."""
-        d, width = beta.shape[1], self.features.shape[1] // 2
-        features = torch.cat([self.features[index, :d], self.features[index, width : width + d]])  # (2 d, K)
+        """sqrt(1 + 2 u) of the squared distances u of every codeword: whole float32 (N, K), 8 fractional bits."""
         moment = beta * mean
-        distance = torch.cat([beta, moment], 1) @ features + (moment * mean).sum(1, keepdim=True)  # 24 fractional bits
-        root = distance.mul_(2.0**-8).floor_().mul_(2).add_(65536).sqrt_().floor_()
-        return root.to(torch.int32) - 256
+        sums = torch.cat([beta, moment, (moment * mean).sum(1, keepdim=True)], 1)  # 24 fractional bits
+        u = (sums.mul_(2.0**-8) @ self.features[index]).floor_()  # 16 of them
+        return torch.add(self.one, u, alpha=2, out=u).sqrt_().floor_().float()
 
 
 def frequencies(logits: Tensor, temperature: int = 16) -> Tensor:
-    """Cumulative frequencies (N, K + 1) of logits (N, K), int32 in bits with 8 fractional bits; none is zero."""
-    deficit = logits.amax(1, keepdim=True) - logits
+    """Cumulative frequencies int32 (N, K + 1) of whole logits (N, K) in bits with 8 fractional bits; none is zero."""
+    deficit = (logits.amax(1, keepdim=True) - logits).clamp_(max=1 << 16).to(torch.int32)
     if temperature != 16:
-        deficit = deficit.clamp_(max=1 << 16).mul_(16).floor_divide_(temperature)
-    deficit = deficit.clamp_(max=4095)
-    mass = exp2(deficit).cumsum(1, dtype=torch.int32).double()  # (N, K)
+        deficit = deficit.mul_(16).floor_divide_(temperature)
+    mass = exp2(deficit.clamp_(max=4095)).cumsum(1, dtype=torch.float64)  # (N, K)
     codewords = logits.shape[1]
     total = mass[:, -1:].clone()
-    scaled = mass.mul_((1 << PRECISION) - codewords).div_(total).floor_()
-    table = F.pad(scaled.to(torch.int32), (1, 0))
+    table = torch.zeros(len(logits), codewords + 1, dtype=torch.int32, device=logits.device)
+    table[:, 1:] = mass.mul_((1 << PRECISION) - codewords).div_(total).floor_()
     return table.add_(torch.arange(codewords + 1, device=logits.device, dtype=torch.int32))
 
 
@@ -280,7 +291,7 @@ class IntegerBlock:
             Exact(tensors, f"{index}.{n}") for n in ("qkv", "attended", "expand", "reduce")
         )
         pairs = relative_positions().to(self.kernel.device)
-        self.bias = tensors[f"{index}.bias"][:, pairs]  # (heads, 64, 64) int32
+        self.bias = tensors[f"{index}.bias"][:, pairs].float()  # (heads, 64, 64)
 
     def __call__(self, x: Tensor) -> Tensor:
         depth = x.shape[-1]
@@ -318,11 +329,13 @@ class IntegerBlock:
         heads = len(self.bias)
         qkv = narrow(self.qkv(windows.flatten(0, 1)))
         q, k, v = qkv.view(*windows.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4).float()
-        scores = (q @ k.transpose(-1, -2)).to(torch.int32).add_(self.bias)  # (W, heads, 64, 64), 11 fractional bits
-        scores.masked_fill_(inside == 0, OUTSIDE)
-        t = (scores.amax(-1, keepdim=True) - scores).bitwise_right_shift_(3).clamp_(max=4095)
-        weights = (512 - (t & 255)) >> (t >> 8).add_(1)  # 256 x 2^-t, straight between powers of two
-        total = weights.sum(-1, keepdim=True, dtype=torch.int32)  # 256..16384
-        values = (weights.float() @ v).to(torch.int32)  # (W, heads, 64, d')
-        mixed = torch.div(2 * values + total, 2 * total, rounding_mode="floor").to(torch.int8)
-        return mixed.transpose(1, 2).flatten(2)
+        scores = (q @ k.transpose(-1, -2)).add_(self.bias)  # (W, heads, 64, 64), 11 fractional bits
+        if not inside.all():
+            scores.masked_fill_(inside == 0, OUTSIDE)
+        t = (scores.amax(-1, keepdim=True) - scores).clamp_(max=NOTHING).to(torch.int16).bitwise_right_shift_(3)
+        weights = 512 - (t & 255)  # 256 x 2^-t, straight between powers of two
+        weights = weights.bitwise_right_shift_(t.bitwise_right_shift_(8).add_(1)).float()
+        total = weights.sum(-1, keepdim=True)  # 256..16384
+        # a quotient is no nearer below a whole number than 2^-15, which float32 tells apart up to 128
+        mixed = (weights @ v).mul_(2).add_(total).div_(2 * total).floor_()  # (W, heads, 64, d')
+        return mixed.to(torch.int8).transpose(1, 2).flatten(2)

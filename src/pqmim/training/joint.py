@@ -1,8 +1,7 @@
 """Stage 4: synthesis and prior together, on the codes that encoders choose, while codebooks and analysis stand still.
 
-Each step alternates, as expectation and maximization do.  First the codes are chosen by static bits,
-two thirds of the time refined against the pixels as the encoder does with ``--effort``
-(``models.assignment``).  Then all learn from the choice: the synthesis to turn these codes into the
+Each step alternates, as expectation and maximization do.  First the codes are chosen as encoders do,
+for an aim refined against the pixels in more steps or fewer (``models.assignment``), but by static bits.  Then all learn from the choice: the synthesis to turn these codes into the
 picture, the prior to expect them, in one pass of the schedule drawn for each batch as in stage 3.  A
 quarter of each batch also teaches the prior to complete.  In the end the weights are a mean of those
 that the stage began with and those that it reached, which does better than either (as in Wortsman et
@@ -21,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from pqmim.coding.schedule import Group, Pass, known_before, passes
-from pqmim.models.assignment import FEW, PRICE, SoftChoice, moved
+from pqmim.models.assignment import FEW, SoftChoice
 from pqmim.models.masked_prior import MaskedPrior
 from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE
+from pqmim.rate_control import EFFORT
 from pqmim.training import ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
@@ -33,16 +33,16 @@ from pqmim.training.quantizer import QuantizedCodec
 from pqmim.training.recipe import Recipe
 from pqmim.training.transforms import balanced, center, to_images
 
-PLAIN = 1 / 3  # of the steps, of codes that are not refined
+EFFORTS = 0, 2, 4, 4, 4, 8  # of the encoders whose codes are learned from, one drawn for each step
 SYMBOLS = 2048  # of a pass that a crop's rate counts, about: all of them would cost more than the transforms
 
 
 class JointCodec(nn.Module):
     """A quantized codec and its prior, trained as one; ``active`` (L + 1,) sub-quantizers are sent at each rate."""
 
-    def __init__(self, codec: QuantizedCodec, prior: MaskedPrior, groups: list[Group], active: Tensor, refine: int = 4):
+    def __init__(self, codec: QuantizedCodec, prior: MaskedPrior, groups: list[Group], active: Tensor):
         super().__init__()
-        self.codec, self.prior, self.refine = codec, prior, refine
+        self.codec, self.prior = codec, prior
         self.register_buffer("active", active)
         self.register_buffer("typical", torch.zeros_like(codec.prices))
         self.groups, self.passes = groups, passes(groups, len(codec.quantizer.dimensions))
@@ -55,10 +55,7 @@ class JointCodec(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mean squared error (B,), bits a sample (B,) of pass ``number``, counted as often as there are passes, and codes."""
         z = self.codec.latent(image, rate)
-        if rng.random() < PLAIN:
-            codes = self.codec.quantizer.assign(z, rate, self.codec.price(rate), active_at(self.active, rate))
-        else:
-            codes = self.refined(image, z, rate)
+        codes = self.codes(image, z, rate, int(rng.choice(EFFORTS)))
         bits = self.bits(codes, rate, self.passes[number], z.shape[2:], rng)
         restored = self._decoded(self.codec.quantizer.lookup(codes), level_of_rate(rate), z.shape[2])
         return (restored - image).square().mean((1, 2, 3)), bits / image[0].numel(), codes
@@ -78,21 +75,22 @@ class JointCodec(nn.Module):
         return bits * (len(self.passes) * len(positions) / len(counted))
 
     @torch.no_grad()
-    def refined(self, image: Tensor, z: Tensor, rate: Tensor) -> Tensor:
-        """Refined codes (B, h*w, M) of images with latents ``z`` (B, C, h, w)."""
+    def codes(self, image: Tensor, z: Tensor, rate: Tensor, effort: int = EFFORT) -> Tensor:
+        """Codes (B, h*w, M) that an encoder chooses for images with latents ``z`` (B, C, h, w)."""
         quantizer, level = self.codec.quantizer, level_of_rate(rate)
-        price, worth = self.codec.price(rate), quantizer.worth(level)
+        price = self.codec.price(rate)
         few = quantizer.candidates(z, rate, price, FEW, active_at(self.active, rate))
-        choice = SoftChoice(quantizer, *few, PRICE * price, worth)
-        aim = quantizer.scaled(z, level)  # (B, h*w, C)
-        for _ in range(self.refine):
-            mean = choice.mean(aim)
+        if not effort:
+            return few[0][0]
+        choice = SoftChoice(quantizer, *few, price, quantizer.worth(level))
+
+        def slope(mean: Tensor) -> Tensor:
             with torch.enable_grad():
                 y = mean.detach().requires_grad_()
                 error = (self._decoded(y, level, z.shape[2]) - image).square().sum()
-                (slope,) = torch.autograd.grad(error, y)
-            aim = moved(aim, mean, slope, worth)
-        return choice.likeliest(aim)
+                return torch.autograd.grad(error, y)[0]
+
+        return choice.cheapest(choice.followed(quantizer.scaled(z, level), slope, effort))
 
     def _decoded(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Images (B, 3, H, W) of codewords (B, h*w, C)."""
@@ -126,7 +124,7 @@ def train_joint(
 ) -> JointCodec:
     """Run the stage; returns the averaged model, of which ``keep`` are the weights it began with.  See ``run_stage`` for resuming and splitting."""
     schedule = recipe.stages["joint"]
-    model = JointCodec(codec, prior, groups, codec.active(), schedule.refine).to(device)
+    model = JointCodec(codec, prior, groups, codec.active()).to(device)
     model.prior.rounding = True
     part = ranks.slice_of(schedule.batch)
     rates = torch.arange(schedule.batch, device=device)[part]
@@ -170,14 +168,14 @@ def held_back(photos: Photos, device: torch.device, count: int = 8) -> list[Tens
 
 @torch.no_grad()
 def rate_distortion(model: JointCodec, images: list[Tensor]) -> dict[str, float]:
-    """Mean PSNR and ideal bits a pixel of refined codes at each whole rate, as ``psnr_0``, ``bpp_0`` and so on."""
+    """Mean PSNR and ideal bits a pixel at each whole rate, as ``psnr_0``, ``bpp_0`` and so on."""
     codec, figures = model.codec, {}
     for index in range(len(codec.prices)):
         rate = torch.full((1,), float(index), device=codec.prices.device)
         level, sent, rows = level_of_rate(rate), active_at(model.active, rate), []
         for image in images:
             z = codec.analysis(image, level)
-            codes = model.refined(image, z, rate)
+            codes = model.codes(image, z, rate)
             bits = ideal_bits(model.prior, codes, rate, int(sent), model.groups, z.shape[2])
             decoded = codec.quantizer.restored(codec.quantizer.lookup(codes), level, z.shape[2])
             mse = (codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()

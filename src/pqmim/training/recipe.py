@@ -48,7 +48,6 @@ class Schedule(Strict):
         6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
     )
     compile: bool = Field(False, description="compile the residual blocks (torch.compile), which pays on a GPU")
-    refine: int = Field(4, ge=0, description="joint: steps that refine codes against the pixels")
     keep: float = Field(0.25, ge=0, le=1, description="joint: share that the weights it began with keep in the result")
     completion: float = Field(0.15, ge=0, description="prior, joint: weight of the part that learns to complete")
     rounding_from: float = Field(
