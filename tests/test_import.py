@@ -44,7 +44,7 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
             Codec.opened += 1
 
         def compress(self, image, quality, *, size=None, bpp=None, effort):
-            return f"{image} {quality + effort}".encode()
+            return f"{image} {quality} {effort}".encode()
 
         def decompress(self, data, **options):
             return data.decode()
@@ -54,9 +54,9 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
     monkeypatch.setattr(pqmim, "_shared", None)
     assert pqmim.Codec is Codec
-    assert pqmim.compress("a.png") == b"a.png 54"
-    assert pqmim.compress("a.png", quality=7) == b"a.png 11"
-    assert pqmim.compress("a.png", 7, effort=8) == b"a.png 15"
+    assert pqmim.compress("a.png") == b"a.png 50 None"
+    assert pqmim.compress("a.png", quality=7) == b"a.png 7 None"
+    assert pqmim.compress("a.png", 7, effort=8) == b"a.png 7 8"
     assert pqmim.decompress(b"a.png 7") == "a.png 7"
     assert Codec.opened == 1
 

@@ -13,7 +13,6 @@ Nothing heavy is imported before the first call that needs it.
 from typing import TYPE_CHECKING, Any
 
 from pqmim.bitstream.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
-from pqmim.rate_control import EFFORT
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -49,14 +48,15 @@ def compress(
     *,
     size: int | None = None,
     bpp: float | None = None,
-    effort: int = EFFORT,
+    effort: int | None = None,
 ) -> bytes:
     """The bytes of a .pqm file.
 
     `image`: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
     `quality`: 0 (smallest file) to 100 (best picture).
     `size`: bytes that the file shall take, in place of a quality, or `bpp`: bits a pixel; see `Codec.compress`.
-    `effort`: steps that refine the choice of codes: 0 is fastest, 16 about as good as any more.
+    `effort`: steps that refine the choice of codes: 0 is fastest, 16 about as good as any more, None is 4, or 0 beyond
+    8 megapixels.
     Raises InvalidImage if the picture cannot be read or is too large.
     """
     return _shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort)

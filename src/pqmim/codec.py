@@ -22,7 +22,7 @@ from pqmim.models.product_quantizer import level_of_rate
 from pqmim.models.sampler import COMPLETING, Sampler
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.models.weights import Weights, find, load
-from pqmim.rate_control import EFFORT, MOST_EFFORT, SCALES, fit, setting
+from pqmim.rate_control import MOST_EFFORT, SCALES, default_effort, fit, setting
 
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Completion = Literal["expect", "sample", "none"]
@@ -51,20 +51,20 @@ class Codec:
         *,
         size: int | None = None,
         bpp: float | None = None,
-        effort: int = EFFORT,
+        effort: int | None = None,
     ) -> bytes:
         """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
 
         ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
         100 does: a bare file, without check and alpha, whose last codes are left to the model.  ``bpp`` is a size in
         bits a pixel.  ``effort`` is the number of steps that refine the choice of codes against the pixels (see
-        ``models.assignment``): 0 is fastest, 16 about as good as any more.  Raises ``InvalidImage`` if there is no
+        ``models.assignment``): 0 is fastest, 16 about as good as any more, None is 4, or 0 beyond 8 megapixels.  Raises ``InvalidImage`` if there is no
         picture in what is given, ``ValueError`` if the quality or the effort is out of range, the size too small for
         a header, or both sizes are given.
         """
         if quality != int(quality) or not 0 <= quality <= 100:
             raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
-        if effort != int(effort) or not 0 <= effort <= MOST_EFFORT:
+        if effort is not None and (effort != int(effort) or not 0 <= effort <= MOST_EFFORT):
             raise ValueError(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
         if size is not None and bpp is not None:
             raise ValueError("a size is given in bytes or in bits a pixel, not both")
@@ -74,9 +74,9 @@ class Codec:
         if bpp is not None:
             size = int(bpp * width * height / 8)
         if size is not None:
-            return self._compress_to(picture, size, int(effort))
+            return self._compress_to(picture, size, effort)
         quality, scale = setting(int(quality))
-        grid, payload = self._encode(shrink(picture.rgb, scale), quality, int(effort))
+        grid, payload = self._encode(shrink(picture.rgb, scale), quality, effort)
         chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
         return write(Header(width, height, quality, self.weights.id, scale), payload, chunks, grid.codes.tobytes())
 
@@ -178,7 +178,7 @@ class Codec:
 
     # -- picture to codes to bytes --------------------------------------------------------------
 
-    def _compress_to(self, picture: Picture, size: int, effort: int) -> bytes:
+    def _compress_to(self, picture: Picture, size: int, effort: int | None) -> bytes:
         """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
         height, width = picture.rgb.shape[:2]
         room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
@@ -194,9 +194,10 @@ class Codec:
         return write(header, payload[:room], {}, b"")
 
     @torch.no_grad()  # refinement follows gradients, which inference_mode would forbid
-    def _encode(self, rgb: np.ndarray, quality: int, effort: int) -> tuple[CodeGrid, bytes]:
+    def _encode(self, rgb: np.ndarray, quality: int, effort: int | None) -> tuple[CodeGrid, bytes]:
         image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        assignment = Assignment(self.weights, image, quality, effort)
+        steps = default_effort(image.shape[2] * image.shape[3]) if effort is None else int(effort)
+        assignment = Assignment(self.weights, image, quality, steps)
         grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
         return grid, self._coded(grid, assignment.cheapest)
 

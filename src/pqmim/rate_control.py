@@ -8,10 +8,16 @@ LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
 STEP = 0.047  # about what one step of quality adds to the logarithm of the size
 
 EFFORT, MOST_EFFORT = 4, 99  # steps that refine the choice of codes: by default, and at most
+LARGE = 8_000_000  # pixels beyond which the default is none, since seconds grow dearer than bytes
 
 ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
 
 SMALL, SHIFT = 12, 24  # qualities below SMALL stand for half the size, at a quality so much higher
+
+
+def default_effort(pixels: int) -> int:
+    """Steps that refine the choice of codes of a picture, where nobody says how many."""
+    return EFFORT if pixels <= LARGE else 0
 
 
 def setting(quality: int) -> tuple[int, int]:

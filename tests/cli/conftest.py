@@ -27,7 +27,7 @@ class FakeCodec:
         self.opened.append({"weights": weights, "device": device, "threads": threads})
         self.notes = []
 
-    def compress(self, image, quality=50, *, size=None, bpp=None, effort=4):
+    def compress(self, image, quality=50, *, size=None, bpp=None, effort=None):
         self.efforts.append(effort)
         picture = read_picture(image)
         self.notes = picture.notes

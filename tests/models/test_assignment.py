@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pqmim import rate_control
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
 from pqmim.models import assignment
@@ -55,6 +56,11 @@ def test_half_precision_is_used_where_it_is_fast(codec, photo, monkeypatch):
 
 def test_four_steps_are_the_default(codec, photo):
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=4) != codec.compress(photo, 50, effort=0)
+
+
+def test_large_pictures_are_not_refined_by_default(codec, photo, monkeypatch):
+    monkeypatch.setattr(rate_control, "LARGE", photo.shape[0] * photo.shape[1] - 1)
+    assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=0)
 
 
 def test_an_exact_size_is_kept(codec, photo):

@@ -8,7 +8,6 @@ from pqmim.bitstream.errors import PqmimError
 from pqmim.cli.jobs import STREAM, Batch, Job, plan, read
 from pqmim.cli.messages import note
 from pqmim.cli.options import add_codec_options, add_output_options, add_verb, open_codec
-from pqmim.rate_control import EFFORT
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
 """Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
@@ -54,9 +53,9 @@ def add_to(verbs: Any) -> None:
     parser.add_argument(
         "--effort",
         type=_effort,
-        default=EFFORT,
+        default=None,
         metavar="STEPS",
-        help=f"steps that refine the choice of codes: 0 is fastest, 16 about as good as any more (default: {EFFORT})",
+        help="steps that refine the choice of codes: 0 is fastest, 16 about as good as any more (default: 4, 0 beyond 8 Mpx)",
     )
     add_output_options(parser)
     add_codec_options(parser)

@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image, features
 
 from pqmim.bitstream.errors import PqmimError
-from pqmim.rate_control import EFFORT
 
 
 class MissingCodec(PqmimError):
@@ -181,5 +180,5 @@ CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
     "jxl": _jxl,
 }
 RIVALS = ("hyperprior", "vq")
-OWN: Mapping[str, int] = {"pqmim": EFFORT, "pqmim-fast": 0, "pqmim-refined": 16}  # efforts
+OWN: Mapping[str, int | None] = {"pqmim": None, "pqmim-fast": 0, "pqmim-refined": 16}  # efforts
 CODECS = (*OWN, *CLASSICAL, *RIVALS)

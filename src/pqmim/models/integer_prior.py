@@ -158,6 +158,14 @@ def to_activation(x: Tensor) -> Tensor:
     return (x + 8).bitwise_right_shift_(4).clamp_(-LIMIT, LIMIT).to(torch.int8)
 
 
+def activations(x: Tensor) -> Tensor:
+    """The same of a whole residual stream (..., d), some tokens at a time."""
+    h = torch.empty_like(x, dtype=torch.int8)
+    for rows, found in zip(x.view(-1, x.shape[-1]).split(CHUNK), h.view(-1, x.shape[-1]).split(CHUNK)):
+        found.copy_(to_activation(rows))
+    return h
+
+
 def narrow(x: Tensor) -> Tensor:
     return x.clamp_(-LIMIT, LIMIT).to(torch.int8)
 
@@ -238,7 +246,7 @@ class IntegerPrior:
         x = x.view(*inputs.shape[:3], -1)
         for block in self.blocks:
             x = block(x)
-        return to_activation(x)
+        return activations(x)
 
     def tables(self, tokens: Tensor, coded: range, temperature: int = 16) -> Iterator[tuple[int, slice, Tensor]]:
         """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d), a slice n of them at a time.
@@ -294,35 +302,35 @@ class IntegerBlock:
         self.bias = tensors[f"{index}.bias"][:, pairs].float()  # (heads, 64, 64)
 
     def __call__(self, x: Tensor) -> Tensor:
+        """In place, some ``CHUNK`` tokens at a time: what lies between the layers stays in the cache."""
         depth = x.shape[-1]
-        x = x + self.depthwise(to_activation(x))
-        x += self.attend(to_activation(x))
-        for rows in x.view(-1, depth).split(CHUNK):  # in place; what lies between the layers stays in the cache
+        self.depthwise(x)
+        mixed = self.attend(x).reshape(-1, depth)
+        for rows, more in zip(x.view(-1, depth).split(CHUNK), mixed.split(CHUNK)):
+            rows += self.attended(more)
             a, b = self.expand(to_activation(rows)).clamp_(-LIMIT, LIMIT).chunk(2, 1)
             rows += self.reduce(to_activation(a.clamp(min=0).mul_(b)))
         return x
 
-    def depthwise(self, h: Tensor) -> Tensor:
-        height, width = h.shape[1:3]
-        padded = F.pad(h.float(), (0, 0, 1, 1, 1, 1))
-        total = torch.zeros_like(h, dtype=torch.float32)
-        for tap, weight in enumerate(self.kernel):
-            row, column = divmod(tap, 3)
-            total.addcmul_(padded[:, row : row + height, column : column + width], weight)
-        return total.to(torch.int32).add_(self.half).bitwise_right_shift_(self.shift)
+    def depthwise(self, x: Tensor) -> None:
+        """Add the convolution of the residual stream to it."""
+        height, width = x.shape[1:3]
+        padded = F.pad(activations(x), (0, 0, 1, 1, 1, 1))
+        for top in range(0, height, count := max(1, CHUNK // width)):
+            stream = x[:, top : top + count]
+            part, total = padded[:, top : top + count + 2].float(), torch.zeros_like(stream, dtype=torch.float32)
+            for tap, weight in enumerate(self.kernel):
+                row, column = divmod(tap, 3)
+                total.addcmul_(part[:, row : row + stream.shape[1], column : column + width], weight)
+            stream += total.to(torch.int32).add_(self.half).bitwise_right_shift_(self.shift)
 
-    def attend(self, h: Tensor) -> Tensor:
-        """What attention inside windows adds to the residual stream: int32 (B, h, w, d)."""
-        _, height, width, depth = h.shape
-        windows = to_windows(h, self.offset)  # (W, 64, d)
-        inside = to_windows(torch.ones_like(h[..., :1]), self.offset)[:, None, None, :, 0]  # (W, 1, 1, 64)
+    def attend(self, x: Tensor) -> Tensor:
+        """Attention inside windows of the residual stream: int8 (B, h, w, d)."""
+        windows = to_windows(activations(x), self.offset)  # (W, 64, d)
+        inside = to_windows(torch.ones_like(x[..., :1]), self.offset)[:, None, None, :, 0]  # (W, 1, 1, 64)
         parts = CHUNK // WINDOW**2
         mixed = [self._mix(*part) for part in zip(windows.split(parts), inside.split(parts))]
-        mixed = from_windows(torch.cat(mixed), height, width, self.offset)
-        total = torch.empty(h.shape, dtype=torch.int32, device=h.device)
-        for rows, out in zip(mixed.reshape(-1, depth).split(CHUNK), total.view(-1, depth).split(CHUNK)):
-            out.copy_(self.attended(rows))
-        return total
+        return from_windows(torch.cat(mixed), *x.shape[1:3], self.offset)
 
     def _mix(self, windows: Tensor, inside: Tensor) -> Tensor:
         """Attention of windows (W, 64, d) over keys that are ``inside`` the grid: int8 (W, 64, d)."""
