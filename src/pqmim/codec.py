@@ -193,7 +193,8 @@ class Codec:
         header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
         return write(header, payload[:room], {}, b"")
 
-    @torch.no_grad()  # refinement follows gradients, which inference_mode would forbid
+    @torch.inference_mode(False)  # whatever the caller's is: refinement follows gradients
+    @torch.no_grad()
     def _encode(self, rgb: np.ndarray, quality: int, effort: int | None) -> tuple[CodeGrid, bytes]:
         image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
         steps = default_effort(image.shape[2] * image.shape[3]) if effort is None else int(effort)

@@ -58,6 +58,11 @@ def test_four_steps_are_the_default(codec, photo):
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=4) != codec.compress(photo, 50, effort=0)
 
 
+def test_callers_may_be_in_inference_mode(codec, photo):
+    with torch.inference_mode():
+        assert Codec().compress(photo, 50, effort=1) == codec.compress(photo, 50, effort=1)
+
+
 def test_large_pictures_are_not_refined_by_default(codec, photo, monkeypatch):
     monkeypatch.setattr(rate_control, "LARGE", photo.shape[0] * photo.shape[1] - 1)
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=0)

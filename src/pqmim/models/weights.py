@@ -81,6 +81,7 @@ def save(
     return identify(data)
 
 
+@torch.inference_mode(False)  # encoders follow gradients through them
 def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> Weights:
     """Read a release; the packaged one by default.  Raises ``PqmimError`` if the file is not one."""
     path = Path(path) if path else FOLDER / f"{DEFAULT}.safetensors"
