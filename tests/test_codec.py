@@ -178,7 +178,8 @@ def test_completions_differ_where_codes_are_missing_alone(codec, photo, file):
     cut = file[: len(file) // 3]
     expected, drawn, nothing = (np.asarray(codec.decompress(cut, complete=how)) for how in ("expect", "sample", "none"))
     assert not np.array_equal(expected, drawn) and not np.array_equal(expected, nothing)
-    assert psnr(expected, photo) > psnr(drawn, photo)
+    freely = [np.asarray(codec.decompress(cut, complete="sample", seed=seed, temperature=1.0)) for seed in range(3)]
+    assert psnr(expected, photo) > np.mean([psnr(sample, photo) for sample in freely])
     for how in ("sample", "none"):
         assert np.array_equal(np.asarray(codec.decompress(file, complete=how)), np.asarray(codec.decompress(file)))
 
