@@ -25,7 +25,7 @@ examples:
   pqmim compress photo.jpg small.pqm -q 20     smaller, and plainer
   pqmim compress a.jpg b.png holiday/ -o out   several pictures, and those of a folder
   pqmim compress photo.jpg --size 500          exactly 500 bytes, less check and transparency
-  pqmim compress photo.jpg --effort 16         slower, better at the same size; decoded as fast as any
+  pqmim compress photo.jpg --effort 0          faster, worse at the same size; decoded as fast as any
   curl ... | pqmim compress - - > photo.pqm    in a pipe
 """
 
@@ -55,7 +55,7 @@ def add_to(verbs: Any) -> None:
         type=_effort,
         default=None,
         metavar="STEPS",
-        help="steps that refine the choice of codes: 0 is fastest, 16 about as good as any more (default: 4, 0 beyond 8 Mpx)",
+        help="steps that refine the choice of codes: 0 is fastest, 4 about as good as any more (default: 4, 0 beyond 8 Mpx)",
     )
     add_output_options(parser)
     add_codec_options(parser)
