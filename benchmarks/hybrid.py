@@ -91,7 +91,7 @@ def exact_size(codec: Codec, photos: Photos, size: int) -> dict:
 def _count_trials(codec: Codec) -> Callable[[], int]:
     encode, calls = type(codec)._encode, []
 
-    def counted(rgb: np.ndarray, quality: int, effort: int):
+    def counted(rgb: np.ndarray, quality: int, effort: int | None):
         calls.append(quality)
         return encode(codec, rgb, quality, effort)
 

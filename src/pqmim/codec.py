@@ -58,9 +58,9 @@ class Codec:
         ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
         100 does: a bare file, without check and alpha, whose last codes are left to the model.  ``bpp`` is a size in
         bits a pixel.  ``effort`` is the number of steps that refine the choice of codes against the pixels (see
-        ``models.assignment``): 0 is fastest, 4 about as good as any more, None is 4, or 0 beyond 8 megapixels.  Raises ``InvalidImage`` if there is no
-        picture in what is given, ``ValueError`` if the quality or the effort is out of range, the size too small for
-        a header, or both sizes are given.
+        ``models.assignment``): 0 is fastest, 4 about as good as any more, None is 4, or 0 beyond 8 megapixels.
+        Raises ``InvalidImage`` if there is no picture in what is given, ``ValueError`` if the quality or the effort
+        is out of range, the size too small for a header, or both sizes are given.
         """
         if quality != int(quality) or not 0 <= quality <= 100:
             raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")

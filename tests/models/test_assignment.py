@@ -123,14 +123,14 @@ def test_aims_move_to_where_pixels_want_them(choice):
     aim, slope = torch.tensor([[[1.5, 1.0, 1.0]]]), torch.tensor([[[4.0, -2.0, 6.0]]])
     mean = choice.mean(aim)
     wanted = mean - slope / (2 * torch.tensor([1.0, 1.0, 3.0]))
-    once = choice.followed(aim, lambda mean: slope, 1)
+    once = choice.followed(aim, lambda y: (slope * y).sum(), 1)
     torch.testing.assert_close(once, aim + assignment.STEP * (wanted - aim))
-    wants_nothing = choice.followed(aim, lambda mean: 2 * choice.worth * (mean - aim), 5)
+    wants_nothing = choice.followed(aim, lambda y: (choice.worth * (y - aim).square()).sum(), 5)
     torch.testing.assert_close(wants_nothing, aim)
 
 
 @pytest.mark.parametrize("steps, step", [(1, 0.14), (4, 0.14), (16, 0.07)])
 def test_more_steps_are_smaller(choice, steps, step):
     goal = torch.tensor([[[4.0, -2.0, 6.0]]])
-    aim = choice.followed(torch.zeros(1, 1, 3), lambda mean: 2 * choice.worth * (mean - goal), steps)
+    aim = choice.followed(torch.zeros(1, 1, 3), lambda y: (choice.worth * (y - goal).square()).sum(), steps)
     torch.testing.assert_close(aim, goal * (1 - (1 - step) ** steps))

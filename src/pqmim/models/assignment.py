@@ -68,7 +68,7 @@ class Assignment:
         aim = quantizer.scaled(part, self.level)  # (1, n, C)
         if self.steps:
             image = image[(..., *(slice(STRIDE * side.start, STRIDE * side.stop) for side in seen))]
-            aim = choice.followed(aim, lambda mean: self._slope(mean, image, part.shape[2]), self.steps)
+            aim = choice.followed(aim, lambda y: self._error(y, image, part.shape[2]), self.steps)
         errors = choice.errors(aim).div_(LAST_PRICE if self.steps else 1.0).clamp_(max=FARTHEST)
         inside = [slice(own.start - side.start, own.stop - side.start) for own, side in zip(tile, seen)]
         for kept, found in ((self._few, choice.candidates), (self._errors, errors)):
@@ -76,14 +76,12 @@ class Assignment:
                 found[:, 0].permute(2, 1, 0).unflatten(1, part.shape[2:])[(slice(None), *inside)]
             )
 
-    def _slope(self, y: Tensor, image: Tensor, rows: int) -> Tensor:
-        """Of the squared error of ``image`` (1, 3, H, W), with respect to codewords (1, n, C) in so many rows."""
-        with torch.enable_grad(), torch.autocast(y.device.type, torch.bfloat16, enabled=_fast_in_half(y.device)):
-            y = y.detach().requires_grad_()
-            z = self.weights.quantizer.restored(y, self.level, rows)
+    def _error(self, y: Tensor, image: Tensor, rows: int) -> Tensor:
+        """Squared error of ``image`` (1, 3, H, W), decoded from codewords (1, n, C) in so many rows."""
+        z = self.weights.quantizer.restored(y, self.level, rows)
+        with torch.autocast(y.device.type, torch.bfloat16, enabled=_fast_in_half(y.device)):
             decoded = self.weights.synthesis(z, self.level).float()
-            error = (decoded[..., : image.shape[2], : image.shape[3]] - image).square().sum()
-            return torch.autograd.grad(error, y)[0]
+        return (decoded[..., : image.shape[2], : image.shape[3]] - image).square().sum()
 
 
 class SoftChoice:
@@ -109,12 +107,14 @@ class SoftChoice:
         chosen = cost.mul_(-LN2).softmax(0)  # (F, B, n, M)
         return (chosen @ self.sums.T).mul_(self.words[:LIKELIEST]).sum(0)
 
-    def followed(self, aim: Tensor, slope: Callable[[Tensor], Tensor], steps: int) -> Tensor:
-        """The aim (B, n, C) after so many steps towards where pixels pull: their error has ``slope(mean)`` at a mean."""
+    def followed(self, aim: Tensor, error: Callable[[Tensor], Tensor], steps: int) -> Tensor:
+        """The aim (B, n, C) after so many steps to where pixels pull, whose squared error is ``error`` of codewords."""
         step = STEP * min(1.0, 2 / steps**0.5)
         for _ in range(steps):
-            mean = self.mean(aim)
-            aim = aim + step * (mean - slope(mean) / (2 * self.worth) - aim)
+            mean = self.mean(aim).detach()
+            with torch.enable_grad():
+                (slope,) = torch.autograd.grad(error(mean.requires_grad_()), mean)
+            aim = aim + step * (mean.detach() - slope / (2 * self.worth) - aim)
         return aim
 
     def cheapest(self, aim: Tensor) -> Tensor:

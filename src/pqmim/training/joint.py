@@ -1,11 +1,12 @@
 """Stage 4: synthesis and prior together, on the codes that encoders choose, while codebooks and analysis stand still.
 
 Each step alternates, as expectation and maximization do.  First the codes are chosen as encoders do,
-for an aim refined against the pixels in more steps or fewer (``models.assignment``), but by static bits.  Then all learn from the choice: the synthesis to turn these codes into the
-picture, the prior to expect them, in one pass of the schedule drawn for each batch as in stage 3.  A
-quarter of each batch also teaches the prior to complete.  In the end the weights are a mean of those
-that the stage began with and those that it reached, which does better than either (as in Wortsman et
-al., Robust fine-tuning of zero-shot models, CVPR 2022).
+for an aim refined against the pixels in more steps or fewer (``models.assignment``), but by static
+bits.  Then all learn from the choice: the synthesis to turn these codes into the picture, the prior
+to expect them, in one pass of the schedule drawn for each batch as in stage 3.  A quarter of each
+batch also teaches the prior to complete.  In the end the weights are a mean of those that the stage
+began with and those that it reached, which does better than either (as in Wortsman et al., Robust
+fine-tuning of zero-shot models, CVPR 2022).
 
 No lesson for the analysis has paid yet.  Distortion straight through a hard choice, and soft assignment
 under gradient descent (RDVQ, CVPR 2026), let rates grow; aiming at the refined codewords lets them
@@ -84,13 +85,10 @@ class JointCodec(nn.Module):
             return few[0][0]
         choice = SoftChoice(quantizer, *few, price, quantizer.worth(level))
 
-        def slope(mean: Tensor) -> Tensor:
-            with torch.enable_grad():
-                y = mean.detach().requires_grad_()
-                error = (self._decoded(y, level, z.shape[2]) - image).square().sum()
-                return torch.autograd.grad(error, y)[0]
+        def error(y: Tensor) -> Tensor:
+            return (self._decoded(y, level, z.shape[2]) - image).square().sum()
 
-        return choice.cheapest(choice.followed(quantizer.scaled(z, level), slope, effort))
+        return choice.cheapest(choice.followed(quantizer.scaled(z, level), error, effort))
 
     def _decoded(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Images (B, 3, H, W) of codewords (B, h*w, C)."""
