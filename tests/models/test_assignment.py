@@ -1,5 +1,7 @@
 """Choosing codes: refinement lowers what a file costs in pixels and bits, and its parts do what they say."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,15 @@ def test_four_steps_are_the_default(codec, photo):
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=4) != codec.compress(photo, 50, effort=0)
 
 
+def test_the_encoder_goes_by_frequencies(codec, photo):
+    frequencies = codec.weights.quantizer.log2_probability.exp2()
+    torch.testing.assert_close(frequencies.sum(-1), torch.ones(frequencies.shape[:2]), rtol=0, atol=0.02)
+    ignorant = Codec()
+    ignorant.weights.quantizer.log2_probability.zero_()  # as in the first releases, which leave them out
+    costs = [sum(cost(c, photo, c.compress(photo, q)) for q in (20, 50, 80)) for c in (codec, ignorant)]
+    assert costs[0] < costs[1]
+
+
 def test_callers_may_be_in_inference_mode(codec, photo):
     with torch.inference_mode():
         assert Codec().compress(photo, 50, effort=1) == codec.compress(photo, 50, effort=1)
@@ -106,17 +117,14 @@ def test_errors_are_in_bits(choice):
 
 
 def test_a_soft_choice_weighs_candidates_by_their_cost(choice):
-    even, dear = torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[[1.5, 1.0, 1.0]]])
+    even, dear = torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[[1.5, 5.0, 5.0]]])
     assert choice.mean(even)[0, 0].tolist() == pytest.approx([1.0, 1.0, 1.0])
-    share = 1 / (1 + 2 ** -((1.5**2 - 0.5**2) / 2))  # of codeword 2, which is 0.5 away, where 0 is 1.5
+    share = 1 / (1 + 2 ** -((1.5**2 - 0.5**2) / 2 * 1.5))  # of codeword 2, which is 0.5 away, where 0 is 1.5
     assert choice.mean(dear)[0, 0, 0].item() == pytest.approx(2 * share)
-    assert choice.cheapest(dear)[0, 0].tolist() == [1, 1]
-
-
-def test_bits_count_less_for_a_refined_aim(choice):
-    aim = torch.tensor([[[0.9, 5.0, 5.0]]])
-    error, bits = choice.errors(aim)[:, 0, 0, 1], choice.bits[:, 0, 0, 1]
-    assert (error + bits).argmin() == 1 and choice.cheapest(aim)[0, 0].tolist() == [0, 3]
+    errors, bits = 1.5 * choice.errors(dear)[:, 0, 0, 1], 0.375 * torch.tensor([40.0, 2.0])
+    share = (2 ** -(errors + bits)).tolist()
+    expected = (6 * share[0] + share[1]) / sum(share)
+    assert choice.mean(dear)[0, 0, 1:].tolist() == pytest.approx([expected, expected])
 
 
 def test_aims_move_to_where_pixels_want_them(choice):
@@ -124,13 +132,13 @@ def test_aims_move_to_where_pixels_want_them(choice):
     mean = choice.mean(aim)
     wanted = mean - slope / (2 * torch.tensor([1.0, 1.0, 3.0]))
     once = choice.followed(aim, lambda y: (slope * y).sum(), 1)
-    torch.testing.assert_close(once, aim + assignment.STEP * (wanted - aim))
+    torch.testing.assert_close(once, aim + assignment.FIRST_STEP * (wanted - aim))
     wants_nothing = choice.followed(aim, lambda y: (choice.worth * (y - aim).square()).sum(), 5)
     torch.testing.assert_close(wants_nothing, aim)
 
 
-@pytest.mark.parametrize("steps, step", [(1, 0.14), (4, 0.14), (16, 0.07)])
-def test_more_steps_are_smaller(choice, steps, step):
+@pytest.mark.parametrize("steps, sizes", [(0, []), (1, [0.3]), (2, [0.3, 0.1]), (5, [0.3, 0.25, 0.2, 0.15, 0.1])])
+def test_steps_get_smaller(choice, steps, sizes):
     goal = torch.tensor([[[4.0, -2.0, 6.0]]])
     aim = choice.followed(torch.zeros(1, 1, 3), lambda y: (choice.worth * (y - goal).square()).sum(), steps)
-    torch.testing.assert_close(aim, goal * (1 - (1 - step) ** steps))
+    torch.testing.assert_close(aim, goal * (1 - math.prod(1 - size for size in sizes)))

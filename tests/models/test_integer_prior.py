@@ -157,6 +157,22 @@ def test_float_form_is_the_same_model():
         assert -1e-4 < divergence < 0.01  # bits a symbol
 
 
+@pytest.mark.parametrize("coded", [range(4), range(2, 4), range(1)])
+def test_the_logits_of_some_codewords_are_those_of_all(coded):
+    torch.manual_seed(1)
+    dimensions = [1, 2, 3, 2]
+    codebook = torch.zeros(4, 32, 3)
+    for m, d in enumerate(dimensions):
+        codebook[m, :, :d] = torch.randn(32, d) * 3
+    prior = MaskedPrior(PriorConfig(width=64, blocks=1, heads=2, hidden=64), codebook, dimensions, rates=2)
+    prior.rounding = True
+    prior.static.data.normal_()
+    tokens, codes = torch.randn(20, 64), torch.randint(0, 32, (5, 20, len(coded)))
+    with torch.no_grad():
+        expected = prior.logits(tokens, coded).expand(5, -1, -1, -1).gather(-1, codes[..., None])[..., 0]
+        torch.testing.assert_close(prior.logits_of(tokens, coded, codes), expected, rtol=1e-4, atol=1e-3)
+
+
 def test_tables_come_in_slices_that_fit_the_cache():
     prior = load(random_tensors(5))
     tokens = torch.randint(-127, 128, (2 * ROWS + 3, prior.mean.weight.shape[1]), dtype=torch.int8)

@@ -1,4 +1,4 @@
-"""The joint stage: codes are chosen as encoders do, synthesis and prior learn from them, and all else stands still."""
+"""The joint stage: codes are chosen as the encoder does, synthesis and prior learn from them, and all else stands still."""
 
 import copy
 import itertools
@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import torch
 
+from pqmim.codec import Codec
 from pqmim.coding.schedule import Group
 from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
-from pqmim.models.product_quantizer import ProductQuantizer, level_of_rate
+from pqmim.models.product_quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
-from pqmim.training import joint, recipe
+from pqmim.training import joint, pipeline, recipe
 from pqmim.training.joint import JointCodec
+from pqmim.training.prior import active_at, ideal_bits
 from pqmim.training.quantizer import QuantizedCodec
+from pqmim.training.transforms import to_images
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 GROUPS = [Group(0, 2, 2), Group(2, 4, 1)]
 PRICES = torch.tensor([40.0, 430.0, 4700.0])
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -47,89 +51,116 @@ def images():
     return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
 
 
-def run(model, number, rate=(0.0, 1.0, 2.0), seed=0):
-    return model(images(), torch.tensor(rate), number, np.random.default_rng(seed))
+RATES = torch.tensor([0.0, 1.0, 2.0])
 
 
 def gradients(model, value):
     model.zero_grad()
     value.sum().backward()
-    parts = {
-        "analysis": model.codec.analysis.merge,
-        "synthesis": model.codec.synthesis.head,
-        "step": model.codec.quantizer.log_step,
-        "codebook": model.codec.quantizer.codebook,
-        "prior": model.prior.embed.weight,
-    }
-    return {name for name, part in parts.items() if part.grad is not None and part.grad.abs().sum() > 0}
+    return {name for name, p in model.codec.named_parameters() if p.grad is not None and p.grad.any()}
 
 
-def test_the_rate_teaches_the_prior_alone(model):
-    assert gradients(model, run(model, 1)[1]) == {"prior"}
+def test_pictures_teach_the_synthesis_and_the_codewords_alone(model):
+    codes = model.choose(images(), RATES)
+    found = gradients(model, model(images(), RATES, codes))
+    assert {name.split(".")[0] for name in found - {"quantizer.codebook"}} == {"synthesis"}
+    assert "quantizer.codebook" in found
+    assert all(p.grad is None for p in model.prior.parameters())
 
 
-def test_the_distortion_teaches_the_synthesis_alone(model):
-    assert gradients(model, run(model, 0)[0]) == {"synthesis", "step"}
-
-
-def test_the_codes_are_those_of_all_efforts(model):
+def test_the_codes_are_the_encoders(model, tmp_path):
+    model.prior.term.data.zero_()  # fits no grid
+    config = TransformConfig(
+        latent=6, levels=2, analysis_fine=1, analysis_coarse=1, synthesis_coarse=1, synthesis_fine=1
+    )
     model.codec.synthesis.head.data.mul_(1.5)
-    rate = torch.tensor([0.0, 1.0, 2.0])
-    z = model.codec.latent(images(), rate)
-    fast = model.codec.quantizer.assign(z, rate, PRICES, model.active)
-    codes = {effort: model.codes(images(), z, rate, effort) for effort in set(joint.EFFORTS)}
-    assert torch.equal(codes[0], fast)
-    assert all(not torch.equal(codes[a], codes[b]) for a, b in itertools.combinations(codes, 2))
-    drawn = [run(model, 0, seed=seed)[2] for seed in range(40)]
-    counts = [sum(torch.equal(found, expected) for found in drawn) for expected in codes.values()]
-    assert sum(counts) == 40 and min(counts) > 1
+    pipeline.release(tmp_path / "w.safetensors", config, model.codec, model.prior, GROUPS, (0, 2), 0.7)
+    codec = Codec(tmp_path / "w.safetensors")
+    model.price_scale = 0.7
+    model.active = model.codec.active()
+    for effort, image in itertools.product((0, 4), images().round()):
+        pixels = image.permute(1, 2, 0).byte().numpy()
+        for quality in (30, 80):
+            found = codec.codes(codec.compress(pixels, quality, effort=effort)).reshape(4, -1).T
+            rate = torch.tensor([codec.weights.rates[quality]])
+            expected = model.choose(image[None], rate, effort)[0, :, : found.shape[1]].numpy()
+            assert (found == expected).mean() > 0.9
+
+
+def test_every_effort_is_another_choice(model):
+    model.codec.synthesis.head.data.mul_(1.5)
+    codes = [model.choose(images(), RATES, effort) for effort in set(joint.EFFORTS)]
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(codes, 2))
 
 
 def test_refined_codes_cost_less(model):
     model.codec.synthesis.head.data.mul_(1.5)  # no longer orthonormal, as the analysis believes it is
-    rate = torch.tensor([0.0, 1.0, 2.0])
-    z = model.codec.latent(images(), rate)
     costs = []
     for effort in (0, 8):
-        codes = model.codes(images(), z, rate, effort)
-        restored = model._decoded(model.codec.quantizer.lookup(codes), level_of_rate(rate), z.shape[2])
-        error = (restored - images()).square().mean((1, 2, 3))
-        table = model.codec.quantizer.log2_probability[rate.long()]  # (B, M, K)
-        bits = -table.gather(2, codes.transpose(1, 2)) * (torch.arange(4) < model.active[:, None])[:, :, None]
-        costs.append((error * 3 * 64**2 + PRICES * bits.sum((1, 2))).detach())
+        codes = model.choose(images(), RATES, effort)
+        error = model(images(), RATES, codes) * images()[0].numel()
+        sent = model.active.tolist()
+        bits = [ideal_bits(model.prior, codes[i : i + 1], RATES[i : i + 1], sent[i], GROUPS, 4) for i in range(3)]
+        costs.append((error + PRICES * torch.tensor(bits)).detach())
     assert (costs[1] < costs[0]).all()
 
 
-def test_what_is_not_sent_costs_nothing_and_stays_zero(model):
-    _, bits, codes = run(model, 2)  # the second group, of which the last rate sends nothing
-    assert (bits[:2] > 0).all() and bits[2] == 0 and not codes[2, :, 2:].any() and codes[:2, :, 2:].any()
-    nothing = run(model, 2, rate=(2.0, 2.0, 2.0))[1]
-    assert not nothing.any()
+def test_what_is_not_sent_stays_zero(model):
+    codes = model.choose(images(), RATES)
+    assert not codes[2, :, 2:].any() and codes[:2, :, 2:].any() and codes[2, :, :2].any()
 
 
-def test_the_weights_it_began_with_keep_their_share(model, monkeypatch):
-    def trained(name, model, *rest, **options):
+def test_a_price_scale_makes_bits_cheaper(model):
+    dear = model.choose(images(), RATES)
+    model.price_scale = 0.3
+    cheap = model.choose(images(), RATES)
+    assert (model(images(), RATES, cheap) < model(images(), RATES, dear)).all()
+
+
+class Noise:
+    """Random crops in place of photos."""
+
+    def crops(self, count, size, seed, part=slice(None)):
+        return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)[part]
+
+
+def test_crops_are_chosen_out_of_reach_evenly(model):
+    found = joint.choose_all(model, Noise(), 40, 32, (0.5, 1.5), (1,))
+    rate, drawn = found.codes.rate, sorted(np.random.default_rng((1,)).uniform(0.5, 1.5, 40))
+    assert rate.tolist() == pytest.approx(drawn) and found.crops.shape == (40, 32, 32, 3)
+    again = [model.choose(to_images(found.crops[i], CPU), rate[i], 2) for i in (slice(16, 32),)]
+    assert joint.EFFORTS[1] == 2 and torch.equal(found.codes.codes[16:32], again[0].byte())
+    assert torch.equal(found.codes.active, active_at(model.active, rate))
+
+
+def test_frequencies_are_counted_of_the_encoders_codes(model):
+    joint.recount(model, Noise(), 64, (3,), crops=16)
+    frequencies = model.codec.quantizer.log2_probability.exp2()
+    torch.testing.assert_close(frequencies.sum(-1), torch.ones(3, 4))
+    assert model.codec.usage.sum((1, 2)).tolist() == [16 * 16 * 4] * 3
+
+
+def test_rounds_go_on_from_each_other(model, tmp_path, monkeypatch):
+    seen = []
+
+    def trained(name, model, schedule, folder, batch, loss, *rest, **options):
+        drawn, parts = batch(0)
+        value, figures = loss(model, (drawn, parts), 0)
+        seen.append((name, len(drawn), value.item(), figures))
         reached = copy.deepcopy(model)
-        with torch.no_grad():
-            for parameter in reached.parameters():
-                parameter += 1
+        reached.codec.synthesis.head.data.mul_(1.1)
         return reached
 
     monkeypatch.setattr(joint, "run_stage", trained)
     monkeypatch.setattr(joint, "held_back", lambda *photos: [])
-    monkeypatch.setattr(joint, "recount", lambda *result: None)
     plan = recipe.load(RECIPES / "tiny.yaml")
-    kept, cpu = plan.stages["joint"].keep, torch.device("cpu")
-    found = joint.train_joint(plan, model.codec, model.prior, GROUPS, None, Path(), cpu, 1.0, 1.0)
-    assert kept == 0.25
-    for before, after in zip(model.parameters(), found.parameters(), strict=True):
-        torch.testing.assert_close(after, before + 1 - kept)
-
-
-def test_completing_teaches_the_prior_alone(model):
-    codes, rate = torch.randint(0, 32, (2, 16, 4)), torch.tensor([0.0, 1.0])
-    found = [model.completion(codes, rate, 4, np.random.default_rng(seed)) for seed in range(4)]
-    assert all(torch.isfinite(cost) and cost >= 0 for cost in found) and any(cost > 0 for cost in found)
-    sum(found).backward()
-    assert model.prior.embed.weight.grad.abs().sum() > 0
-    assert model.codec.analysis.merge.grad is None
+    schedule = plan.stages["joint"].model_copy(update={"rounds": 2, "samples": 16, "crop": 64})
+    plan = plan.model_copy(update={"stages": {"joint": schedule}, "lambdas": PRICES.tolist()[1:], "dial": None})
+    before = model.codec.synthesis.head.detach().clone()
+    torch.save({}, tmp_path / "unrelated.pt")
+    found = joint.train_joint(plan, model.codec, model.prior, GROUPS, Noise(), tmp_path, CPU, 1.0, float("inf"))
+    torch.testing.assert_close(found.codec.synthesis.head, before * 1.1**2)
+    assert [row[0] for row in seen] == ["joint-0", "joint-1"] and {row[1] for row in seen} == {schedule.batch}
+    first, second = (torch.load(tmp_path / f"chosen-{turn}.pt") for turn in (0, 1))
+    assert not torch.equal(first["crops"], second["crops"]) and not torch.equal(first["static"], second["static"])
+    assert all(value == pytest.approx(f["distortion"] + f["share_of_static"], abs=0.5) for *_, value, f in seen)

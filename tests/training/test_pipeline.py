@@ -25,8 +25,10 @@ def test_every_stage_learns(run):
     assert logged(run, "quantizer", "held_back/psnr_0")[-1] > 25
     share = logged(run, "prior", "held_back/share_of_static")
     assert 0 < share[-1] < share[0] < 1.5  # the prior starts at static frequencies, the mean over all rates
-    assert len(logged(run, "joint", "loss")) == 3 and all(np.isfinite(logged(run, "joint", "loss")))
-    assert logged(run, "joint", "held_back/psnr_0")[-1] > 25
+    for name in ("joint-0", "joint-1"):
+        assert len(logged(run, name, "distortion")) == 3 and all(np.isfinite(logged(run, name, "distortion")))
+        assert all(0 < share < 1.5 for share in logged(run, name, "share_of_static"))
+        assert logged(run, name, "held_back/psnr_0")[-1] > 25
 
 
 def test_trained_weights_make_a_codec(run, folder):

@@ -5,10 +5,12 @@ latent and its bits, as if errors of the latent were errors of pixels that never
 the synthesis is no orthonormal basis, and what one code leaves wrong its neighbours can mend.  So the
 encoder refines what the codes aim at, as Yang, Bamler and Mandt (2020) refine latents.  Each code is a
 soft choice among the few codewords that are cheapest by static frequencies, with probabilities
-2^-(error / price + bits); the picture's squared error, linearised about the mean of these, says where
-the codes should aim; and the aim moves there by small steps, since what neighbours mend together they
-would overdo alone.  Then the file is coded once: each code is the cheapest for its aim by the bits that
-the decoder will count.  Nothing of this concerns the decoder.
+2^-(error / price + bits), of a lower price and a part of the bits: by all of them the mean of the choice
+would shrink towards what is frequent, and aims would overshoot to make up for it.  The picture's squared
+error, linearised about that mean, says where the codes should aim; and the aim moves there by steps that
+get smaller, since what neighbours mend together they would overdo alone.  Then the file is coded once:
+each code is the cheapest for its aim by the bits that the decoder will count.  Nothing of this concerns
+the decoder.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,8 +27,9 @@ from pqmim.models.weights import Weights
 LN2 = 0.6931471805599453
 FEW = 8  # cheapest codewords by static frequencies, among which all choices are made
 LIKELIEST = 4  # of them, whose mean stands for the picture while aims move
-STEP = 0.14  # of the way to where the pixels pull, of up to 4 steps; less where there are more
-LAST_PRICE = 0.5  # of a bit, for a refined aim: it has kept away from what costs too much already
+SOFT_PRICE, SOFT_BITS = 2 / 3, 0.375  # of a bit, and the part of the bits that counts, in the soft choice
+FIRST_STEP, LAST_STEP = 0.3, 0.1  # of the way to where the pixels pull
+LAST_PRICE = 0.75  # of a bit, for a refined aim: it has kept away from what costs too much already
 TILE, MARGIN = 64, 4  # latent positions worked on at once, to bound memory, and those around them that are looked at
 FARTHEST = 60000.0  # error in bits that half precision still holds
 
@@ -103,24 +106,18 @@ class SoftChoice:
 
     def mean(self, aim: Tensor) -> Tensor:
         """Mean codewords (B, n, C) of the soft choice among the likeliest, by what they cost at first."""
-        cost = self.errors(aim, LIKELIEST).add_(self.bits[:LIKELIEST])
+        cost = self.errors(aim, LIKELIEST).div_(SOFT_PRICE).add_(self.bits[:LIKELIEST], alpha=SOFT_BITS)
         chosen = cost.mul_(-LN2).softmax(0)  # (F, B, n, M)
         return (chosen @ self.sums.T).mul_(self.words[:LIKELIEST]).sum(0)
 
     def followed(self, aim: Tensor, error: Callable[[Tensor], Tensor], steps: int) -> Tensor:
         """The aim (B, n, C) after so many steps to where pixels pull, whose squared error is ``error`` of codewords."""
-        step = STEP * min(1.0, 2 / steps**0.5)
-        for _ in range(steps):
+        for step in np.linspace(FIRST_STEP, LAST_STEP, steps).tolist():
             mean = self.mean(aim).detach()
             with torch.enable_grad():
                 (slope,) = torch.autograd.grad(error(mean.requires_grad_()), mean)
             aim = aim + step * (mean.detach() - slope / (2 * self.worth) - aim)
         return aim
-
-    def cheapest(self, aim: Tensor) -> Tensor:
-        """Codes (B, n, M) of a refined aim, by these same bits."""
-        cost = self.errors(aim).div_(LAST_PRICE).add_(self.bits)
-        return self.candidates.gather(0, cost.argmin(0, keepdim=True))[0]
 
 
 def _tiles(height: int, width: int, margin: int) -> Iterator[tuple[Tile, Tile]]:

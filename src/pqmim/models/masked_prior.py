@@ -213,29 +213,46 @@ class MaskedPrior(nn.Module):
             mean, precision = straight_through(mean, MEAN), straight_through(precision, 4)
         return mean, torch.exp2(precision)
 
+    def logits_of(self, tokens: Tensor, coded: range, codes: Tensor) -> Tensor:
+        """Those of ``logits`` that ``codes`` (F, N, len(coded)) choose, and no others worked out: of that shape."""
+        with torch.autocast(tokens.device.type, enabled=False):
+            tokens = tokens.float()
+            mean, beta = self._moments(tokens, coded)
+            words, slot, owner = self._words(coded)
+            energy = ((channels_of(words, codes, slot) - mean).square_() * beta) @ owner  # (F, N, m)
+            free, term = self._free(tokens, coded)
+            which = torch.arange(len(coded), device=codes.device)
+            extra = (term.transpose(1, 2)[which, codes] * free).sum(-1)  # (F, N, m)
+            extra = extra + self.static[coded.start : coded.stop][which, codes]
+            return extra - ((1 + 2 * energy).sqrt() - 1)
+
     def _logits(self, tokens: Tensor, coded: range) -> Tensor:
-        dims = self.dimensions[coded.start : coded.stop]
         mean, beta = self._moments(tokens, coded)
+        words, slot, owner = self._words(coded)
+        padded = tokens.new_zeros((2, len(tokens), words[:, 0].numel()), dtype=torch.float32)
+        padded = padded.index_copy(2, slot, torch.stack([beta, beta * mean])).unflatten(2, words[:, 0].shape)
+        squares = torch.einsum("nmd,mkd->nmk", padded[0], words.square())
+        centre = (beta * mean.square()) @ owner
+        energy = (squares - 2 * torch.einsum("nmd,mkd->nmk", padded[1], words) + centre[..., None]).clamp(min=0)
+        free, term = self._free(tokens, coded)
+        extra = torch.einsum("nmr,mrk->nmk", free, term) + self.static[coded.start : coded.stop]
+        return extra - ((1 + 2 * energy).sqrt() - 1)
+
+    def _words(self, coded: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Codewords (m, K, D) of ``coded``, as wide as they are; slots (c,) in (m * D) of channels; whose these are, (c, m)."""
+        dims, device = self.dimensions[coded.start : coded.stop], self.codebook.device
+        width = max(dims)
+        used = torch.arange(width, device=device) < torch.tensor(dims, device=device)[:, None]
+        slot = used.flatten().nonzero()[:, 0]
+        return self.codebook[coded.start : coded.stop, :, :width], slot, F.one_hot(slot // width, len(dims)).float()
+
+    def _free(self, tokens: Tensor, coded: range) -> tuple[Tensor, Tensor]:
+        """Factors (N, m, rank) and (m, rank, K) of the free term."""
         rank = self.config.rank
         free = self._rows(self.free, tokens, slice(coded.start * rank, coded.stop * rank))
         free = activation(free, self.rounding).unflatten(-1, (len(coded), rank))
-
-        width = max(dims)
-        slots = torch.tensor(
-            [m * width + d for m, count in enumerate(dims) for d in range(count)], device=tokens.device
-        )
-        padded = tokens.new_zeros((2, len(tokens), len(dims) * width), dtype=torch.float32)
-        padded = padded.index_copy(2, slots, torch.stack([beta, beta * mean])).unflatten(2, (len(dims), width))
-        centre = (beta * mean.square()) @ F.one_hot(
-            torch.repeat_interleave(torch.tensor(dims, device=tokens.device)), len(dims)
-        ).float()
-        words = self.codebook[coded.start : coded.stop, :, :width]  # (m, K, D)
-        squares = torch.einsum("nmd,mkd->nmk", padded[0], words.square())
-        energy = (squares - 2 * torch.einsum("nmd,mkd->nmk", padded[1], words) + centre[..., None]).clamp(min=0)
         term = self.term[coded.start : coded.stop]
-        term = straight_through(term.clamp(-7.9, 7.9), ACTIVATION) if self.rounding else term
-        extra = torch.einsum("nmr,mrk->nmk", free, term) + self.static[coded.start : coded.stop]
-        return extra - ((1 + 2 * energy).sqrt() - 1)
+        return free, straight_through(term.clamp(-7.9, 7.9), ACTIVATION) if self.rounding else term
 
     def _rows(self, layer: Linear, x: Tensor, rows: slice) -> Tensor:
         weight = layer.weight[rows]

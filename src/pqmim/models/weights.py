@@ -62,8 +62,7 @@ def save(
     tensors: Tensors = {f"prior.{name}": tensor for name, tensor in prior.items()}
     for name, module in (("analysis", analysis), ("quantizer", quantizer), ("synthesis", synthesis)):
         for key, tensor in module.state_dict().items():
-            if key != "log2_probability":  # only training chooses codes by static frequencies
-                tensors[f"{name}.{key}"] = _halved(tensor)
+            tensors[f"{name}.{key}"] = _halved(tensor)
     record = {
         "format": 1,
         "transforms": asdict(config),

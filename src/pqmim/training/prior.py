@@ -23,7 +23,7 @@ from pqmim.training import checkpoints, ranks
 from pqmim.training.data import Photos
 from pqmim.training.loop import run_stage
 from pqmim.training.quantizer import QuantizedCodec
-from pqmim.training.recipe import Recipe
+from pqmim.training.recipe import Recipe, Schedule
 from pqmim.training.transforms import center, to_images
 
 SYMBOLS = 4096  # of a pass that a crop's loss counts, about: its logits would cost more than all tokens otherwise
@@ -146,6 +146,65 @@ def left_out(groups: list[Group], side: int, rng: np.random.Generator) -> tuple[
     return known, Pass(range(group.start, group.stop), 0, 16), positions
 
 
+class Lessons:
+    """What a prior learns from the codes of crops: batches of several passes of the schedule, and of completion."""
+
+    def __init__(
+        self, data: Codes, model: QuantizedCodec, groups: list[Group], schedule: Schedule, seed: tuple[int, ...]
+    ):
+        self.data, self.groups, self.schedule, self.seed = data, groups, schedule, seed
+        self.device, self.size, side = data.codes.device, data.codes.shape[-1], data.side
+        self.steps = passes(groups, self.size)
+        known = [torch.from_numpy(known_before(step, self.size, side, side)).T for step in self.steps]
+        self.known = torch.stack(known).to(self.device)  # (P, h*w, M)
+        self.positions = [torch.from_numpy(step.positions(side, side)).to(self.device) for step in self.steps]
+        self.worth = 1 / (static_bits(model, data.rate) * side * side)
+        self.parts = min(schedule.parts, len(self.steps) + 1) - 1  # the last one learns to complete
+        self.crops = schedule.batch // (self.parts + 1)  # of a part
+        self.share = ranks.slice_of(self.crops)
+
+    def batch(self, step: int) -> list[Part]:
+        """The parts of a step's batch, by its number alone."""
+        rng = np.random.default_rng((*self.seed, step))
+        drawn = []
+        for p in rng.choice(len(self.steps), self.parts, replace=False):
+            symbols, positions = self.steps[p], self.positions[p]
+            some = rng.permutation(len(positions))[: max(16, SYMBOLS // len(symbols.sub_quantizers))]
+            counted = positions[torch.from_numpy(np.sort(some)).to(self.device)]
+            scale = len(self.steps) / self.parts * len(positions) / len(some)
+            drawn.append(self._part(rng, self.known[p], symbols, counted, scale))
+        mask, symbols, some = left_out(self.groups, self.data.side, rng)
+        if len(some):
+            scale = self.schedule.completion * len(self.groups) * LEFT_OUT  # fewer positions count less
+            known, positions = torch.from_numpy(mask).to(self.device), torch.from_numpy(some).to(self.device)
+            drawn.append(self._part(rng, known, symbols, positions, scale))
+        return drawn
+
+    def _part(self, rng: np.random.Generator, known: Tensor, symbols: Pass, positions: Tensor, scale: float) -> Part:
+        sent = (self.data.active > symbols.sub_quantizers.start).nonzero()[:, 0]
+        drawn = rng.integers(len(sent), size=self.crops)[self.share]
+        # A pass met in only some files counts as often as it is met.
+        scale *= len(sent) / len(self.data.rate)
+        return Part(sent[torch.from_numpy(drawn).to(self.device)], known, symbols, positions, scale)
+
+    def loss(self, prior: MaskedPrior, drawn: list[Part]) -> tuple[Tensor, float]:
+        """What a batch costs, as a share of static frequencies, completion added; and the share without that."""
+        data, crops = self.data, torch.cat([part.crops for part in drawn])
+        codes, rate, active = data.codes[crops], data.rate[crops], data.active[crops]
+        masks = torch.cat([part.known[None].expand(len(part.crops), -1, -1) for part in drawn])
+        sent = torch.arange(self.size, device=self.device) < active[:, None]
+        masks = masks & sent[:, None]  # what is not sent is never known
+        with torch.autocast(self.device.type, torch.bfloat16):
+            tokens = prior.tokens(codes, masks, rate, data.side).flatten(1, 2)  # (B, h*w, d)
+            total, start = [], 0
+            for part in drawn:
+                rows = slice(start, start + len(part.crops))
+                bits = bits_of_pass(prior, tokens[rows], codes[rows], active[rows], part.symbols, part.positions)
+                total.append((bits * self.worth[part.crops]).mean() * part.scale)
+                start += len(part.crops)
+        return torch.stack(total).sum(), torch.stack(total[: self.parts]).sum().item()
+
+
 def train_prior(
     recipe: Recipe,
     model: QuantizedCodec,
@@ -169,54 +228,12 @@ def train_prior(
         checkpoints.save(found.__dict__, cache, split)
     ranks.wait()
     data = Codes(**checkpoints.load(cache, device))
-    size, side = data.codes.shape[-1], data.side
-    steps = passes(groups, size)
-    known = torch.stack([torch.from_numpy(known_before(s, size, side, side)).T for s in steps]).to(
-        device
-    )  # (P, h*w, M)
-    positions = [torch.from_numpy(s.positions(side, side)).to(device) for s in steps]
-    worth = 1 / (static_bits(model, data.rate) * side * side)
-    parts = min(schedule.parts, len(steps) + 1) - 1  # the last one learns to complete
-    share = ranks.slice_of(schedule.batch // (parts + 1))
-
-    def batch(step: int) -> list[Part]:
-        rng = np.random.default_rng((recipe.seed, 4, step))
-
-        def part(mask: Tensor, symbols: Pass, positions: Tensor, scale: float) -> Part:
-            sent = (data.active > symbols.sub_quantizers.start).nonzero()[:, 0]
-            drawn = rng.integers(len(sent), size=schedule.batch // (parts + 1))[share]
-            crops = sent[torch.from_numpy(drawn).to(device)]
-            # A pass met in only some files counts as often as it is met.
-            return Part(crops, mask, symbols, positions, scale * len(sent) / len(data.rate))
-
-        drawn = []
-        for p in rng.choice(len(steps), parts, replace=False):
-            some = rng.permutation(len(positions[p]))[: max(16, SYMBOLS // len(steps[p].sub_quantizers))]
-            counted = positions[p][torch.from_numpy(np.sort(some)).to(device)]
-            drawn.append(part(known[p], steps[p], counted, len(steps) / parts * len(positions[p]) / len(some)))
-        mask, symbols, some = left_out(groups, side, rng)
-        if len(some):
-            scale = schedule.completion * len(groups) * LEFT_OUT  # fewer positions count less
-            drawn.append(part(torch.from_numpy(mask).to(device), symbols, torch.from_numpy(some).to(device), scale))
-        return drawn
+    lessons = Lessons(data, model, groups, schedule, (recipe.seed, 4))
 
     def loss(prior: MaskedPrior, drawn: list[Part], step: int) -> tuple[Tensor, dict[str, float]]:
         prior.rounding = step >= schedule.rounding_from * schedule.steps
-        crops = torch.cat([part.crops for part in drawn])
-        codes, rate, active = data.codes[crops], data.rate[crops], data.active[crops]
-        masks = torch.cat([part.known[None].expand(len(part.crops), -1, -1) for part in drawn])
-        sent = torch.arange(size, device=device) < active[:, None]
-        masks = masks & sent[:, None]  # what is not sent is never known
-        with torch.autocast(device.type, torch.bfloat16):
-            tokens = prior.tokens(codes, masks, rate, side).flatten(1, 2)  # (B, h*w, d)
-            total, start = [], 0
-            for part in drawn:
-                rows = slice(start, start + len(part.crops))
-                bits = bits_of_pass(prior, tokens[rows], codes[rows], active[rows], part.symbols, part.positions)
-                total.append((bits * worth[part.crops]).mean() * part.scale)
-                start += len(part.crops)
-        ratio = torch.stack(total[:parts]).sum()
-        return torch.stack(total).sum(), {"share_of_static": ratio.item()}
+        value, share_of_static = lessons.loss(prior, drawn)
+        return value, {"share_of_static": share_of_static}
 
     validation = [center(photo) for photo in photos.held_back[:10]]
 
@@ -233,7 +250,7 @@ def train_prior(
         return {"share_of_static": float(np.mean(rows))}
 
     prior = run_stage(
-        "prior", prior, schedule, folder, batch, loss, evaluate, seed=recipe.seed, minutes=minutes, split=split
+        "prior", prior, schedule, folder, lessons.batch, loss, evaluate, seed=recipe.seed, minutes=minutes, split=split
     )
     prior.rounding = True
     return prior

@@ -43,12 +43,12 @@ class Schedule(Strict):
     revive_every: int = Field(
         0, ge=0, description="quantizer, vq: steps between revivals of unused codewords; 0 is never"
     )
-    samples: int = Field(16_000, ge=1, description="prior: crops whose codes are kept in memory")
+    samples: int = Field(16_000, ge=1, description="prior, joint: crops whose codes are kept in memory")
     parts: int = Field(
-        6, ge=2, description="prior: parts of a batch, each a pass of the schedule but one that completes"
+        6, ge=2, description="prior, joint: parts of a batch, each a pass of the schedule but one that completes"
     )
     compile: bool = Field(False, description="compile the residual blocks (torch.compile), which pays on a GPU")
-    keep: float = Field(0.25, ge=0, le=1, description="joint: share that the weights it began with keep in the result")
+    rounds: int = Field(1, ge=1, description="joint: how often codes are chosen anew, each time for all the steps")
     completion: float = Field(0.15, ge=0, description="prior, joint: weight of the part that learns to complete")
     rounding_from: float = Field(
         0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
