@@ -21,13 +21,13 @@ from torch import Tensor
 
 from pqmim.coding.schedule import passes
 from pqmim.evaluation.bdrate import bd_rate
-from pqmim.models.masked_prior import MaskedPrior
-from pqmim.training import joint as joint_stage
+from pqmim.models.prior.masked import MaskedPrior
 from pqmim.training import pipeline, recipe
-from pqmim.training import prior as prior_stage
-from pqmim.training import quantizer as quantizer_stage
-from pqmim.training import transforms as transform_stage
 from pqmim.training.data import Photos
+from pqmim.training.stages import joint as joint_stage
+from pqmim.training.stages import prior as prior_stage
+from pqmim.training.stages import quantizer as quantizer_stage
+from pqmim.training.stages import transforms as transform_stage
 
 CPU = torch.device("cpu")
 NEVER = float("inf")

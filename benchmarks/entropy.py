@@ -20,11 +20,11 @@ from tqdm import tqdm
 
 from pqmim import Codec
 from pqmim.bitstream.container import read
+from pqmim.dial import setting
 from pqmim.evaluation.results import write_results
-from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
+from pqmim.models.prior.masked import LN2, MaskedPrior, PriorConfig
 from pqmim.models.transforms import blend
-from pqmim.rate_control import setting
-from pqmim.training.prior import ideal_bits
+from pqmim.training.stages.prior import ideal_bits
 
 FLOAT = Path(__file__).parents[1] / "weights" / "default-prior.safetensors"
 

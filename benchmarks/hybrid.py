@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from pqmim import Codec
 from pqmim.bitstream.container import read
-from pqmim.bitstream.errors import PqmimError
+from pqmim.coding.sampler import COMPLETING, Sampler
+from pqmim.errors import PqmimError
 from pqmim.evaluation.features import SqueezeNetDistance
 from pqmim.evaluation.metrics import psnr
 from pqmim.evaluation.results import write_results
-from pqmim.models.sampler import COMPLETING, Sampler
 
 PARTS = ("sizes", "tiny", "prefix", "completion", "cuts")
 SIZES = (100, 200, 500, 1000, 5000, 20000)

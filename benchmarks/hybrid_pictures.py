@@ -11,8 +11,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from pqmim import Codec
-from pqmim.evaluation.contact_sheet import Cell, contact_sheet
 from pqmim.evaluation.metrics import psnr
+from pqmim.image.contact_sheet import Cell, contact_sheet
 from pqmim.preview import frames
 
 COFFEE = Path(__file__).parents[1] / "demo" / "coffee.png"

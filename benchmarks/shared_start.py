@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from pqmim.models import weights
+from pqmim import release as weights
 from pqmim.training import checkpoints, recipe
 from pqmim.training.data import Photos
-from pqmim.training.transforms import ProxyCodec, to_images
+from pqmim.training.stages.transforms import ProxyCodec, to_images
 
 STEPS, FALLING = 260, 150  # of Adam on the densities, and over how many of them its rate falls
 WIDTHS = 0.2, 0.55, 1.4  # of the components at the start, in shares of the logistic density of the channel's deviation

@@ -195,8 +195,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    from pqmim.evaluation.plots import COLOURS, GRID, INK, NAMES
-    from pqmim.image.files import write_atomically
+    from pqmim.evaluation.report.plots import COLOURS, GRID, INK, NAMES
+    from pqmim.files import write_atomically
 
     panels = (
         ("seconds to compress", "compress", "seconds"),

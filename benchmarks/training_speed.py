@@ -20,7 +20,7 @@ from pqmim.evaluation.run import cpu_model
 from pqmim.models.transforms import STEM, TransformConfig
 from pqmim.training import recipe
 from pqmim.training.data import Photos
-from pqmim.training.transforms import train_transforms
+from pqmim.training.stages.transforms import train_transforms
 
 WARM, STEPS = 10, 40  # steps before the clock starts, and in all
 TRIALS = 40

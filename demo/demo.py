@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pqmim import Codec
-from pqmim.evaluation.contact_sheet import Cell, contact_sheet
+from pqmim.image.contact_sheet import Cell, contact_sheet
 
 HERE = Path(__file__).parent
 QUALITIES = (5, 25, 50, 80)

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 from pqmim.bitstream.container import read
-from pqmim.bitstream.errors import DamagedFile, InvalidImage, PqmimError, UnsupportedFile
 from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
+from pqmim.coding.sampler import Sampler
+from pqmim.errors import DamagedFile, InvalidImage, PqmimError, UnsupportedFile
 from pqmim.evaluation.metrics import psnr
-from pqmim.models.sampler import Sampler
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import pqmim
-from pqmim.bitstream.errors import DamagedFile
 from pqmim.codec import Codec
+from pqmim.errors import DamagedFile
 
 
 @pytest.fixture(scope="module")

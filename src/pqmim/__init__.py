@@ -12,7 +12,7 @@ Nothing heavy is imported before the first call that needs it.
 
 from typing import TYPE_CHECKING, Any
 
-from pqmim.bitstream.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
+from pqmim.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -9,20 +9,20 @@ from PIL import Image
 from torch import Tensor
 
 from pqmim.bitstream.container import Container, Tag, read, write
-from pqmim.bitstream.errors import DamagedFile
 from pqmim.bitstream.header import Header
+from pqmim.coding.grid import Choose, CodeGrid
 from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
+from pqmim.coding.sampler import COMPLETING, Sampler
+from pqmim.dial import MOST_EFFORT, SCALES, default_effort, fit, setting
+from pqmim.errors import DamagedFile
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.picture import Picture, read_picture, to_pil
 from pqmim.image.scale import enlarge, shrink
 from pqmim.models.assignment import Assignment
-from pqmim.models.code_grid import Choose, CodeGrid
-from pqmim.models.product_quantizer import level_of_rate
-from pqmim.models.sampler import COMPLETING, Sampler
+from pqmim.models.quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE, in_strips
-from pqmim.models.weights import Weights, find, load
-from pqmim.rate_control import MOST_EFFORT, SCALES, default_effort, fit, setting
+from pqmim.release import Weights, find, load
 
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Completion = Literal["expect", "sample", "none"]

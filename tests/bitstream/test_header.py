@@ -2,8 +2,8 @@
 
 import pytest
 
-from pqmim.bitstream.errors import DamagedFile, UnsupportedFile
 from pqmim.bitstream.header import COMMON_SIZES, FIELDS, Header
+from pqmim.errors import DamagedFile, UnsupportedFile
 
 
 def bits(text: str) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pqmim.bitstream.errors import UnsupportedFile
+from pqmim.errors import UnsupportedFile
 from pqmim.training.loop import Unfinished
 
 

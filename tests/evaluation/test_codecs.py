@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 from pqmim.evaluation.codecs import CODECS, MissingCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import psnr
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pqmim.bitstream.errors import InvalidImage
-from pqmim.evaluation import crops
+from pqmim.errors import InvalidImage
 from pqmim.evaluation.codecs import make_codec
-from pqmim.evaluation.crops import RATES, SIDE, examples, nearest_size
 from pqmim.evaluation.metrics import psnr
+from pqmim.evaluation.report import crops
+from pqmim.evaluation.report.crops import RATES, SIDE, examples, nearest_size
 
 
 def photo(seed: int, height: int = 240, width: int = 320) -> np.ndarray:

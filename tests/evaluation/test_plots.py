@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pqmim.bitstream.errors import OutputError
-from pqmim.evaluation.plots import _spread, draw_rd, rd_plot
+from pqmim.errors import OutputError
 from pqmim.evaluation.published import PublishedCurve
+from pqmim.evaluation.report.plots import _spread, draw_rd, rd_plot
 
 
 def results(*names: str) -> dict:

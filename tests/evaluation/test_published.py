@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 from pqmim.evaluation.bdrate import bd_rate
 from pqmim.evaluation.metrics import ms_ssim_db
 from pqmim.evaluation.published import LANDMARKS, PublishedCurve, landmarks, published_bd_rates, read_published

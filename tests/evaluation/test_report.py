@@ -4,11 +4,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pqmim.bitstream.errors import OutputError, PqmimError
-from pqmim.evaluation.crops import RATES, Crop, Example
-from pqmim.evaluation.markup import Html, element, joined
-from pqmim.evaluation.page import Evaluation
-from pqmim.evaluation.report import check_folder, collect, render, write_report
+from pqmim.errors import OutputError, PqmimError
+from pqmim.evaluation.report.build import check_folder, collect, render, write_report
+from pqmim.evaluation.report.crops import RATES, Crop, Example
+from pqmim.evaluation.report.markup import Html, element, joined
+from pqmim.evaluation.report.page import Evaluation
 
 VOID = {"img", "meta"}
 

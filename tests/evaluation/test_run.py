@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pqmim.bitstream.errors import InvalidImage, OutputError, PqmimError
+from pqmim.errors import InvalidImage, OutputError, PqmimError
 from pqmim.evaluation import run
 from pqmim.evaluation.bdrate import bd_rate
 from pqmim.evaluation.codecs import make_codec

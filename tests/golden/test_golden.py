@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from pqmim.codec import Codec
-from pqmim.models.sampler import Sampler
+from pqmim.coding.sampler import Sampler
 
 FOLDER = Path(__file__).parent
 RELEASES = FOLDER.parents[1] / "weights"

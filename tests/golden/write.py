@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pqmim.codec import Codec
-from pqmim.models.sampler import Sampler
+from pqmim.coding.sampler import Sampler
 
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parents[1] / "demo" / "coffee.png"

@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from pqmim.bitstream.errors import DamagedFile
+from pqmim.errors import DamagedFile
 from pqmim.image.alpha import decode_alpha, encode_alpha
 
 

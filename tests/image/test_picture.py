@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pqmim.bitstream.errors import InvalidImage
+from pqmim.errors import InvalidImage
 from pqmim.image.picture import read_picture, to_pil
 
 MODES = [

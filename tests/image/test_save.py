@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pqmim.bitstream.errors import OutputError
+from pqmim.errors import OutputError
 from pqmim.image.picture import read_picture, to_pil
 from pqmim.image.save import FORMATS, save
 

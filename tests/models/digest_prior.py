@@ -6,7 +6,7 @@ import sys
 import torch
 from reference_prior import random_codes, random_tensors
 
-from pqmim.models.integer_prior import IntegerPrior
+from pqmim.models.prior.integer import IntegerPrior
 
 torch.set_num_threads(int(sys.argv[1]))
 digest = hashlib.sha256()

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pqmim import rate_control
+from pqmim import dial
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
 from pqmim.models import assignment
 from pqmim.models.assignment import SoftChoice
-from pqmim.models.product_quantizer import ProductQuantizer
+from pqmim.models.quantizer import ProductQuantizer
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_callers_may_be_in_inference_mode(codec, photo):
 
 
 def test_large_pictures_are_not_refined_by_default(codec, photo, monkeypatch):
-    monkeypatch.setattr(rate_control, "LARGE", photo.shape[0] * photo.shape[1] - 1)
+    monkeypatch.setattr(dial, "LARGE", photo.shape[0] * photo.shape[1] - 1)
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=0)
 
 

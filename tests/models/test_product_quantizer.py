@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pqmim.models.product_quantizer import ProductQuantizer, allocate, level_of_rate
+from pqmim.models.quantizer import ProductQuantizer, allocate, level_of_rate
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pqmim.training.data import Photos
 from pqmim.training.loop import Unfinished
 from pqmim.training.pipeline import train
 from pqmim.training.recipe import RecipeError, load
-from pqmim.training.transforms import train_transforms
+from pqmim.training.stages.transforms import train_transforms
 
 RECIPE = """\
 name: {name}

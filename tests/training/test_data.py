@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pqmim.bitstream.errors import InvalidImage
+from pqmim.errors import InvalidImage
 from pqmim.training.data import Photos, patches
 from pqmim.training.recipe import Augment
 from pqmim.training.resident import ResidentPhotos
-from pqmim.training.transforms import to_images
+from pqmim.training.stages.transforms import to_images
 
 
 def test_a_folder_and_its_tar_give_the_same_photos(folder, tmp_path):

@@ -10,14 +10,15 @@ import torch
 
 from pqmim.codec import Codec
 from pqmim.coding.schedule import Group
-from pqmim.models.masked_prior import LN2, MaskedPrior, PriorConfig
-from pqmim.models.product_quantizer import ProductQuantizer
+from pqmim.models.prior.masked import LN2, MaskedPrior, PriorConfig
+from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
-from pqmim.training import joint, pipeline, recipe
-from pqmim.training.joint import JointCodec
-from pqmim.training.prior import active_at, ideal_bits
-from pqmim.training.quantizer import QuantizedCodec
-from pqmim.training.transforms import to_images
+from pqmim.training import pipeline, recipe
+from pqmim.training.stages import joint
+from pqmim.training.stages.joint import JointCodec
+from pqmim.training.stages.prior import active_at, ideal_bits
+from pqmim.training.stages.quantizer import QuantizedCodec
+from pqmim.training.stages.transforms import to_images
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 GROUPS = [Group(0, 2, 2), Group(2, 4, 1)]

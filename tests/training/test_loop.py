@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from pqmim.models import masked_prior, transforms
+from pqmim.models import transforms
+from pqmim.models.prior import masked as masked_prior
 from pqmim.training.loop import Unfinished, optimizers, rate_factor, run_stage
 from pqmim.training.recipe import Schedule
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pqmim.bitstream.errors import PqmimError, UnsupportedFile
 from pqmim.codec import Codec
-from pqmim.models.weights import find, load
+from pqmim.errors import PqmimError, UnsupportedFile
+from pqmim.release import find, load
 from pqmim.training.loop import Unfinished
 from pqmim.training.pipeline import train
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from pqmim.models.product_quantizer import ProductQuantizer
+from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
-from pqmim.training.quantizer import QuantizedCodec
+from pqmim.training.stages.quantizer import QuantizedCodec
 
 CONFIG = TransformConfig(8, 2, 1, 1, 1, 1, 0.1)
 

@@ -2,8 +2,8 @@
 
 from pqmim.bitstream.container import Container, Tag, read, write
 from pqmim.bitstream.describe import describe
-from pqmim.bitstream.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
 from pqmim.bitstream.header import Header
+from pqmim.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
 
 __all__ = [
     "Container",

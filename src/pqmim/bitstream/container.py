@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from pqmim.bitstream.errors import DamagedFile, UnsupportedFile
 from pqmim.bitstream.header import Header
+from pqmim.errors import DamagedFile, UnsupportedFile
 
 _MAX_LENGTH = 1 << 34
 """A frame word, one bit longer than a length, has at most five bytes of base 128."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import index
 from typing import NamedTuple
 
-from pqmim.bitstream.errors import DamagedFile, UnsupportedFile
+from pqmim.errors import DamagedFile, UnsupportedFile
 
 MAGIC = b"\xd0\x11"
 """A P with its high bit set, and control-Q: not UTF-8, and no plausible text in other encodings."""

@@ -4,10 +4,10 @@ import argparse
 import os
 from typing import Any
 
-from pqmim.bitstream.errors import PqmimError
 from pqmim.cli.jobs import STREAM, Batch, Job, plan, read
 from pqmim.cli.messages import note
 from pqmim.cli.options import add_codec_options, add_output_options, add_verb, open_codec
+from pqmim.errors import PqmimError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
 """Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""

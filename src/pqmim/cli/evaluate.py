@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
             check_target(target, args.force)
     check_device(args.device)
     with extra_packages("eval"):
-        from pqmim.evaluation.plots import rd_plot
         from pqmim.evaluation.published import landmarks, read_published
+        from pqmim.evaluation.report.plots import rd_plot
         from pqmim.evaluation.results import write_results
         from pqmim.evaluation.run import evaluate
 

@@ -4,10 +4,10 @@ import argparse
 import re
 from typing import Any
 
-from pqmim.bitstream.errors import InvalidImage
 from pqmim.cli.jobs import Batch, Job, read
 from pqmim.cli.messages import note
 from pqmim.cli.options import add_codec_options, add_sampling_options, add_verb, numbered, open_codec, sampling
+from pqmim.errors import InvalidImage
 
 DETAILS = """\
 Draws all codes of a picture from the model, or those under a mask: a picture of the photo's size,

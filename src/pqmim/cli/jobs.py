@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pqmim.bitstream.errors import OutputError, PqmimError
 from pqmim.cli.messages import USER_ERRORS, complain, say
+from pqmim.errors import OutputError, PqmimError
 
 STREAM = "-"
 
@@ -68,7 +68,7 @@ class Batch:
 
     def write(self, job: Job, data: bytes) -> None:
         """The whole target or nothing of it."""
-        from pqmim.image.files import write_atomically
+        from pqmim.files import write_atomically
 
         if job.target == STREAM:
             sys.stdout.buffer.write(data)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from pqmim.bitstream.errors import OutputError, PqmimError
+from pqmim.errors import OutputError, PqmimError
 
 USER_ERRORS = (PqmimError, OSError, MemoryError, RuntimeError)
 """What `complain` may know a sentence for. Of RuntimeError it is only torch running out of memory."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 
 if TYPE_CHECKING:
     from pqmim.codec import Codec

@@ -5,7 +5,6 @@ import io
 import os
 from typing import Any
 
-from pqmim.bitstream.errors import OutputError
 from pqmim.cli.jobs import check_target, read
 from pqmim.cli.messages import say
 from pqmim.cli.options import (
@@ -16,6 +15,7 @@ from pqmim.cli.options import (
     open_codec,
     positive,
 )
+from pqmim.errors import OutputError
 
 MILLISECONDS = 700
 """A frame of an animation is shown so long, the last one three times."""
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if target.lower().endswith((".gif", ".apng")):
         _animate([image for _, image in shown], target, args.force)
     else:
-        from pqmim.evaluation.contact_sheet import Cell, contact_sheet
+        from pqmim.image.contact_sheet import Cell, contact_sheet
 
         cells = [Cell(image, f"{length:,} bytes") for length, image in shown]
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
@@ -79,7 +79,7 @@ def _check_ending(target: str) -> None:
 
 
 def _animate(images: list, target: str, force: bool) -> None:
-    from pqmim.image.files import write_atomically
+    from pqmim.files import write_atomically
 
     durations = [MILLISECONDS] * (len(images) - 1) + [3 * MILLISECONDS]
     buffer = io.BytesIO()

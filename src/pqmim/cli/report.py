@@ -9,7 +9,7 @@ from pqmim.cli.messages import say
 from pqmim.cli.options import add_codec_options, add_verb, extra_packages, open_codec
 
 if TYPE_CHECKING:
-    from pqmim.evaluation.crops import Example
+    from pqmim.evaluation.report.crops import Example
 
 DETAILS = """\
 Reads every JSON file under DIR that `pqmim evaluate --json` wrote, and published curves of the same
@@ -41,7 +41,7 @@ def add_to(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with extra_packages("eval"):
-        from pqmim.evaluation.report import check_folder, collect, render, write_report
+        from pqmim.evaluation.report.build import check_folder, collect, render, write_report
 
         check_folder(args.output, args.force)
         evaluations = collect(args.folder)
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _examples(args: argparse.Namespace) -> "list[Example]":
     from pqmim.evaluation.codecs import MissingCodec, make_codec
-    from pqmim.evaluation.crops import examples
+    from pqmim.evaluation.report.crops import examples
 
     others = []
     for name in ("jpeg", "webp", "avif"):

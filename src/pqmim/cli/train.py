@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pqmim.bitstream.errors import InvalidImage
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages, positive
+from pqmim.errors import InvalidImage
 
 STAGES = ("transforms", "quantizer", "prior", "joint")
 

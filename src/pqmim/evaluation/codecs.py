@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, features
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 
 
 class MissingCodec(PqmimError):
@@ -51,7 +51,7 @@ class PillowCodec:
 
 
 class RivalCodec:
-    """A learned rival from `models.baselines`, with weights that the user trained: the package holds none."""
+    """A learned rival from `rivals`, with weights that the user trained: the package holds none."""
 
     def __init__(self, name: str, files: Sequence[str | os.PathLike], device: str, threads: int | None) -> None:
         if not files:
@@ -60,7 +60,7 @@ class RivalCodec:
             raise MissingCodec("One file of weights serves every rate of hyperprior: name only one.")
         import torch
 
-        from pqmim.models.baselines.files import HyperpriorFiles, VqFiles
+        from pqmim.rivals.files import HyperpriorFiles, VqFiles
 
         if threads:
             torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 from pqmim.evaluation.bdrate import Curve, bd_rate
 from pqmim.evaluation.metrics import ms_ssim_db
 from pqmim.evaluation.results import curve

@@ -5,9 +5,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 from pqmim.evaluation.metrics import ms_ssim_db
-from pqmim.image.files import write_atomically
+from pqmim.files import write_atomically
 
 MEASURES = ("bytes", "bpp", "psnr", "ms_ssim", "encode_s", "decode_s")  # of every evaluation
 

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import pqmim
-from pqmim.bitstream.errors import InvalidImage
+from pqmim.errors import InvalidImage
 from pqmim.evaluation.bdrate import bd_rate
 from pqmim.evaluation.codecs import ImageCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr

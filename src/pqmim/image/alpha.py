@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from pqmim.bitstream.errors import DamagedFile
+from pqmim.errors import DamagedFile
 from pqmim.image.limits import pixel_limit
 
 CONSTANT, ROWS, LEFT, ABOVE, VP8L = range(5)

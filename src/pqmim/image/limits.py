@@ -4,7 +4,7 @@ import threading
 
 from PIL import Image
 
-from pqmim.bitstream.errors import InvalidImage
+from pqmim.errors import InvalidImage
 
 MAX_SIDE = 65536
 MAX_PIXELS = 1 << 30

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from pqmim.bitstream.errors import InvalidImage
+from pqmim.errors import InvalidImage
 from pqmim.image.colour import REDUCED, has_deep_colour, to_srgb
 from pqmim.image.limits import MAX_SIDE, check_size, pixel_limit
 

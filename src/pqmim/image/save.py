@@ -7,8 +7,8 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from pqmim.bitstream.errors import OutputError
-from pqmim.image.files import write_atomically
+from pqmim.errors import OutputError
+from pqmim.files import write_atomically
 
 
 class Format(NamedTuple):

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pqmim.models.product_quantizer import ProductQuantizer, level_of_rate
+from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, in_strips
-from pqmim.models.weights import Weights
+from pqmim.release import Weights
 
 LN2 = 0.6931471805599453
 FEW = 8  # cheapest codewords by static frequencies, among which all choices are made

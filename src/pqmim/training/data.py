@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pqmim.bitstream.errors import InvalidImage
+from pqmim.errors import InvalidImage
 from pqmim.training.recipe import Augment
 
 SUFFIXES = {".webp", ".png", ".jpg", ".jpeg", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 from pqmim.training import checkpoints, ranks
 from pqmim.training.recipe import Schedule
 

@@ -9,20 +9,21 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pqmim import release as weights
 from pqmim.coding.schedule import Group
-from pqmim.models import integer_prior, weights
-from pqmim.models.masked_prior import MaskedPrior
-from pqmim.models.product_quantizer import ProductQuantizer
+from pqmim.models.prior import integer as integer_prior
+from pqmim.models.prior.masked import MaskedPrior
+from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
-from pqmim.training import baselines as rivals
+from pqmim.rivals import training as rivals
 from pqmim.training import checkpoints, ranks
-from pqmim.training import joint as joint_stage
-from pqmim.training import prior as prior_stage
-from pqmim.training import quantizer as quantizer_stage
 from pqmim.training import recipe as recipes
-from pqmim.training import transforms as transform_stage
 from pqmim.training.data import Photos
 from pqmim.training.resident import ResidentPhotos
+from pqmim.training.stages import joint as joint_stage
+from pqmim.training.stages import prior as prior_stage
+from pqmim.training.stages import quantizer as quantizer_stage
+from pqmim.training.stages import transforms as transform_stage
 
 STAGES = ("transforms", "quantizer", "prior", "joint")
 
@@ -38,7 +39,7 @@ def train(
 ) -> Path | None:
     """Train the stages of ``recipe`` up to ``stage`` (all by default) on photos in ``data``; write ``out/NAME.safetensors``.
 
-    ``data`` is a tar shard, or a folder of shards or photos.  A rival has one stage: see ``baselines``.  Everything a
+    ``data`` is a tar shard, or a folder of shards or photos.  A rival has one stage: see ``rivals``.  Everything a
     run needs to resume is in ``out``, which all processes of a run share (see ``ranks``); checkpoints there are parts
     of at most ``split`` megabytes.  Returns the path of the weights, or None if ``stage`` comes before them.  Raises
     ``RecipeError``, ``InvalidImage``, ``UnsuitedRanks``, and ``Unfinished`` when ``minutes`` are over first.

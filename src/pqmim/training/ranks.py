@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pqmim.bitstream.errors import PqmimError
+from pqmim.errors import PqmimError
 
 PATIENCE = timedelta(hours=12)  # others wait while the first evaluates, or encodes the crops of the prior
 

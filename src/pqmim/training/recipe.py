@@ -7,11 +7,11 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from pqmim.bitstream.errors import PqmimError
-from pqmim.models.baselines.hyperprior import HyperpriorConfig
-from pqmim.models.baselines.vq import MOST_BITS, VqConfig
-from pqmim.models.masked_prior import PriorConfig
+from pqmim.errors import PqmimError
+from pqmim.models.prior.masked import PriorConfig
 from pqmim.models.transforms import TransformConfig
+from pqmim.rivals.hyperprior.model import HyperpriorConfig
+from pqmim.rivals.vq.model import MOST_BITS, VqConfig
 
 
 class RecipeError(PqmimError):

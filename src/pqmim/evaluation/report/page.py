@@ -1,0 +1,269 @@
+"""A report's page: what the measurements say, for a reader with a phone as for one with a desk."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import PurePath
+from typing import NamedTuple
+from urllib.parse import quote
+
+from pqmim.evaluation.published import PublishedCurve, landmarks, published_bd_rates
+from pqmim.evaluation.report.crops import RATES, Example
+from pqmim.evaluation.report.markup import Html, element, joined, table
+from pqmim.evaluation.report.plots import NAMES, OWN, TITLES
+from pqmim.evaluation.run import bd_rates
+
+DB = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}  # the measures that BD-rates are taken over
+MEANS = {  # headings of the tables of means, and digits after the point
+    "setting": ("setting", None),
+    "bytes": ("bytes", 0),
+    "bpp": ("bpp", 3),
+    "psnr": ("PSNR, dB", 2),
+    "ms_ssim": ("MS-SSIM", 4),
+    "squeezenet": ("SqueezeNet", 4),
+    "encode_s": ("compress, s", 3),
+    "decode_s": ("decompress, s", 3),
+}
+GITHUB = re.compile(r"github:([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}):(.+)")
+
+
+class Evaluation(NamedTuple):
+    """One section of the page."""
+
+    name: str  # path of the JSON file below the folder of results
+    record: Mapping  # as `run.evaluate` returns it
+    published: Mapping[str, PublishedCurve]  # of the same photos
+    plots: Mapping[str, str]  # links by measure
+
+    @property
+    def title(self) -> str:
+        dataset = str(self.record["dataset"])
+        return dataset[:1].upper() + dataset[1:]
+
+
+def page(evaluations: Sequence[Evaluation], examples: Sequence[tuple[Example, str, list[list[str]]]] = ()) -> str:
+    """The whole HTML document; `examples` come with the links of their pictures: the photo's, and those of the rows."""
+    sections = [_evaluation(number, evaluation) for number, evaluation in enumerate(evaluations, 1)]
+    links = [
+        (f"#evaluation-{number}", f"{evaluation.title} ({evaluation.name})")
+        for number, evaluation in enumerate(evaluations, 1)
+    ]
+    if examples:
+        sections.append(_examples(examples))
+        links.append(("#examples", "Side by side"))
+    navigation = element("ul", *(element("li", element("a", text, href=link)) for link, text in links))
+    body = joined(
+        element("h1", "Rate and distortion"),
+        element(
+            "p",
+            "Rates are sizes of coded files, headers included, in bits a pixel (bpp). Figures are means over photos.",
+        ),
+        element("nav", navigation) if len(links) > 1 else "",
+        *sections,
+    )
+    head = joined(
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", "pqmim: rate and distortion"),
+        element("style", Html(files("pqmim.evaluation.report").joinpath("report.css").read_text(encoding="utf-8"))),
+    )
+    return f"<!DOCTYPE html>\n{element('html', element('head', head), element('body', body), lang='en')}\n"
+
+
+def _evaluation(number: int, evaluation: Evaluation) -> Html:
+    record, codecs = evaluation.record, evaluation.record["codecs"]
+    return element(
+        "section",
+        element("h2", evaluation.title, id=f"evaluation-{number}"),
+        element("p", _circumstances(evaluation), class_="faint"),
+        *(_plot(evaluation, measure) for measure in evaluation.plots),
+        *(_bd_rates(codecs, measure) for measure in DB),
+        *(_published(evaluation, measure) for measure in DB),
+        _sources(evaluation.published),
+        _seconds(record),
+        _means(codecs),
+    )
+
+
+def _circumstances(evaluation: Evaluation) -> str:
+    record = evaluation.record
+    machine, versions = record["machine"], record["versions"]
+    libraries = dict(versions)
+    for codec in record["codecs"].values():
+        libraries |= codec.get("versions", {})
+    pixels = sum(image["width"] * image["height"] for image in record["images"]) / 1e6
+    weights = "".join(f" SHA-256 of the weights for {key}: {sha}." for key, sha in record.get("features", {}).items())
+    software = ", ".join(f"{name} {version}" for name, version in libraries.items())
+    return (
+        f"{_count(len(record['images']), 'photo')}, {pixels:.1f} megapixels in all. {machine['cpu']}, "
+        f"{_count(machine['threads'], 'thread')}; {software}. "
+        f"From {evaluation.name}.{weights}"
+    )
+
+
+def _plot(evaluation: Evaluation, measure: str) -> Html:
+    text = f"{evaluation.title}: {TITLES[measure]} over bits a pixel, a curve for each codec"
+    image = element("img", src=quote(evaluation.plots[measure]), alt=text)
+    return element("div", image, class_="wide plot", tabindex="0")
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def _bd_rates(codecs: Mapping, measure: str) -> Html:
+    """The measured codecs against one another."""
+    tables = bd_rates(codecs, measure)
+    if not any(value is not None for bd in tables.values() for value in bd["percent"].values()):
+        return Html("")
+    rows = [
+        [
+            joined(_name(reference), element("small", "{} to {} bpp".format(*bd["range_bpp"]))),
+            *(_difference(bd["percent"].get(name), bd[measure].get(name)) for name in codecs),
+        ]
+        for reference, bd in tables.items()
+    ]
+    return joined(
+        element("h3", f"Bits at equal {DB[measure]}"),
+        element(
+            "p",
+            f"BD-rate: the bits that a column's codec needs at equal {DB[measure]} beyond those of the row's, in "
+            "percent; less is better. PCHIP over log rate, between the rates given; below each figure, the qualities "
+            "that both codecs reach there, over which the mean is taken.",
+            class_="faint",
+        ),
+        table(["against", *map(_name, codecs)], rows),
+    )
+
+
+def _published(evaluation: Evaluation, measure: str) -> Html:
+    """The measured codecs against published curves: landmarks at once, the others folded."""
+    codecs = evaluation.record["codecs"]
+    tables = published_bd_rates(codecs, evaluation.published, measure)
+    if not tables:
+        return Html("")
+    head, first, rest = ["against", *map(_name, codecs)], [], []
+    for name, bd in tables.items():
+        cells = [_difference(bd["percent"][codec], bd[measure][codec], bd["bpp"][codec]) for codec in codecs]
+        (first if name in landmarks(evaluation.published) else rest).append([name, *cells])
+    return joined(
+        element("h3", f"Beside published curves, at equal {DB[measure]}"),
+        element(
+            "p",
+            "BD-rate against figures that others published for the same photos; their rates may leave headers out. "
+            "Below each figure, the qualities that both curves reach and the published codec's rates there: the "
+            "mean is over these alone. Empty where curves do not meet.",
+            class_="faint",
+        ),
+        table(head, first) if first else "",
+        element("details", element("summary", "More published curves"), table(head, rest)) if rest else "",
+    )
+
+
+def _sources(published: Mapping[str, PublishedCurve]) -> Html:
+    if not published:
+        return Html("")
+    items = [element("li", f"{name}: ", _source(curve.source)) for name, curve in published.items()]
+    return element("details", element("summary", "Sources of the published curves"), element("ul", *items))
+
+
+def _seconds(record: Mapping) -> Html:
+    rows = []
+    for name, codec in record["codecs"].items():
+        ways = [[row[key] for row in codec["settings"] if row[key] is not None] for key in ("encode_s", "decode_s")]
+        rows.append([_name(name), *(f"{min(way):.3f} to {max(way):.3f}" if way else "–" for way in ways)])
+    return joined(
+        element("h3", "Seconds a photo"),
+        element(
+            "p",
+            "From the fastest setting to the slowest, libraries loaded, without reading and writing files.",
+            class_="faint",
+        ),
+        table(["codec", "compress", "decompress"], rows),
+    )
+
+
+def _means(codecs: Mapping) -> Html:
+    parts = []
+    for name, codec in codecs.items():
+        columns = [key for key in MEANS if any(row.get(key) is not None for row in codec["settings"])]
+        rows = [[_number(row.get(key), MEANS[key][1]) for key in columns] for row in codec["settings"]]
+        inner = table([MEANS[key][0] for key in columns], rows)
+        parts.append(
+            element("details", element("summary", _name(name)), inner, **({"open": ""} if name == OWN else {}))
+        )
+    return joined(element("h3", "Means"), *parts)
+
+
+# -- pictures --------------------------------------------------------------------------------------
+
+
+def _examples(examples: Sequence[tuple[Example, str, list[list[str]]]]) -> Html:
+    parts = []
+    for example, photo, rows in examples:
+        parts.append(element("h3", f"{example.photo}, {example.width}x{example.height}"))
+        for rate, crops, links in zip(RATES, example.rows, rows):
+            cells = [
+                _picture(link, _name(crop.codec), f"{crop.bytes:,} bytes, {_decibels(crop.psnr)}")
+                for crop, link in zip(crops, links)
+            ]
+            parts.append(element("h4", f"Near {rate} bpp"))
+            parts.append(element("div", _picture(photo, "the photo", "as it is"), *cells, class_="crops"))
+    return element(
+        "section",
+        element("h2", "Side by side", id="examples"),
+        element(
+            "p",
+            "Each codec made the file whose size comes nearest to the same number of bytes; pqmim was then given the "
+            "smallest of these sizes. Bytes and PSNR are of the whole photo; shown is the part with the most detail.",
+            class_="faint",
+        ),
+        *parts,
+    )
+
+
+def _picture(link: str, name: str, caption: str) -> Html:
+    image = element("img", src=quote(link), alt=f"{name}: {caption}", loading="lazy")
+    return element("figure", image, element("figcaption", element("b", name), caption))
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _name(codec: str) -> Html:
+    name = NAMES.get(codec, codec)
+    return element("span", name, class_="own") if codec == OWN else joined(name)
+
+
+def _difference(percent: float | None, qualities: Sequence[float] | None, rates: Sequence[float] | None = None) -> Html:
+    """A BD-rate above what it was taken over; empty where there is none."""
+    if percent is None:
+        return Html("")
+    lines = ["{:.1f} to {:.1f} dB".format(*qualities)]
+    if rates is not None:
+        lines.append("{:.2f} to {:.2f} bpp".format(*rates))
+    return joined(f"{percent:+.1f} %".replace("-", "−"), *(element("small", line) for line in lines))
+
+
+def _source(source: str) -> Html:
+    """A file on GitHub, named as github:OWNER/REPOSITORY@COMMIT:PATH, as a link; other sources as they are."""
+    found = GITHUB.fullmatch(source)
+    if not found:
+        return joined(source)
+    repository, commit, path = found.groups()
+    link = f"https://github.com/{repository}/blob/{commit}/{quote(path)}"
+    return joined(element("a", f"{repository}, {PurePath(path).name}", href=link), f" at {commit[:12]}")
+
+
+def _number(value: float | None, digits: int | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:g}" if digits is None else f"{value:,.{digits}f}"
+
+
+def _decibels(psnr: float) -> str:
+    return f"{psnr:.2f} dB" if math.isfinite(psnr) else "no loss"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

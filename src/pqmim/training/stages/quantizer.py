@@ -1,0 +1,292 @@
+"""Stage 2: the product quantizer, fitted to the latents of the scalar proxy; the synthesis follows.
+
+Channels are ordered and grouped by their measured entropies, codebooks start as the most frequent
+points of the scalar grid and are refitted by entropy-constrained Lloyd iterations (Chou, Lookabaugh
+and Gray 1989) over all rate levels at once.  Then the synthesis and the codebooks (by exponential
+moving averages) settle on each other while the analysis stands still.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pqmim.models.quantizer import ProductQuantizer, allocate, level_of_rate
+from pqmim.models.transforms import Analysis, Synthesis
+from pqmim.training import ranks
+from pqmim.training.data import Photos
+from pqmim.training.loop import run_stage
+from pqmim.training.recipe import Recipe
+from pqmim.training.stages.transforms import ProxyCodec, balanced, center, to_images
+
+
+class QuantizedCodec(nn.Module):
+    """Analysis, product quantizer and synthesis, at ``prices`` (L + 1,) of a bit: the first for gains of level 0, then one a level.
+
+    With ``nearest``, bits cost nothing where codewords are chosen, as in plain vector quantization.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        quantizer: ProductQuantizer,
+        synthesis: Synthesis,
+        prices: Tensor,
+        nearest: bool = False,
+    ):
+        super().__init__()
+        self.analysis, self.quantizer, self.synthesis, self.nearest = analysis, quantizer, synthesis, nearest
+        self.register_buffer("prices", prices)
+        self.register_buffer("typical", torch.zeros(len(prices)))
+        size, codewords, width = quantizer.codebook.shape
+        self.register_buffer("weight", torch.zeros(size, codewords, width))  # EMA statistics of the codebooks
+        self.register_buffer("usage", torch.zeros(len(prices), size, codewords))
+
+    def price(self, rate: Tensor) -> Tensor:
+        """Squared error (B,) worth one bit at fractional rates (B,), interpolated in the logarithm."""
+        if self.nearest:
+            return torch.zeros_like(rate)
+        log = self.prices.log()
+        low = rate.floor().long().clamp(max=len(log) - 2)
+        return torch.lerp(log[low], log[low + 1], rate - low).exp()
+
+    @torch.no_grad()
+    def latent(self, image: Tensor, rate: Tensor) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
+            return self.analysis(image, level_of_rate(rate)).float()
+
+    @torch.no_grad()
+    def observe(self, z: Tensor, rate: Tensor, codes: Tensor, decay: float, *, over_ranks: bool = False) -> None:
+        """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point.
+
+        With ``over_ranks`` the latents of all ranks count, and every rank must call it.
+        """
+        quantizer = self.quantizer
+        size, codewords, width = quantizer.codebook.shape
+        level = level_of_rate(rate)
+        vectors = quantizer.split(z, level)
+        worth = quantizer.weights(level) / self.typical[rate.long()].clamp(min=1e-6)[:, None, None]
+        worth = worth[:, None].expand_as(vectors)
+        flat = (codes + torch.arange(size, device=z.device) * codewords).flatten()
+        mass = z.new_zeros(size * codewords, width).index_add_(0, flat, worth.flatten(0, 2))
+        moment = z.new_zeros(size * codewords, width).index_add_(0, flat, (worth * vectors).flatten(0, 2))
+        count = self.counted(rate, codes)
+        if over_ranks:
+            ranks.sum_([mass, moment, count])
+        before = self.weight.clone()
+        self.weight.mul_(decay).add_(mass.view_as(self.weight))
+        moved = (before * decay * quantizer.codebook + moment.view_as(self.weight)) / self.weight.clamp(min=1e-12)
+        seen = self.weight > 0
+        quantizer.codebook[seen] = moved[seen]
+        for index in count.sum((1, 2)).nonzero()[:, 0].tolist():  # rates that occurred
+            row = self.usage[index].mul_(decay).add_(count[index])
+            quantizer.log2_probability[index] = ((row + 0.02) / (row + 0.02).sum(-1, keepdim=True)).log2()
+
+    def counted(self, rate: Tensor, codes: Tensor) -> Tensor:
+        """How often each codeword was chosen at each whole rate: (L + 1, M, K) of codes (B, h*w, M)."""
+        count = torch.zeros_like(self.usage)
+        for index in rate.unique().long().tolist():
+            chosen = codes[rate == index].flatten(0, 1)  # (N, M)
+            count[index].scatter_add_(1, chosen.T, count.new_ones(codes.shape[-1], len(chosen)))
+        return count
+
+    @torch.no_grad()
+    def revive(self, z: Tensor, rate: Tensor, codes: Tensor, dead: float = 0.5) -> int:
+        """Move codewords used fewer than ``dead`` times to the vectors of this batch that are quantized worst.
+
+        Their statistics start anew with one vector's worth, so that the entropy constraint gives them a chance.
+        Codeword 0 stays.  Returns how many moved.
+        """
+        quantizer = self.quantizer
+        level = level_of_rate(rate)
+        vectors, weights = quantizer.split(z, level), quantizer.weights(level)[:, None]
+        error = (
+            (vectors - quantizer.padded(quantizer.lookup(codes))).square()
+            * weights
+            / self.typical[rate.long()][:, None, None, None]
+        )
+        worst = error.sum(-1).flatten(0, 1).argsort(0, descending=True)  # (N, M)
+        rows = rate.long()[:, None].expand(codes.shape[:2]).flatten()  # (N,)
+        moved = 0
+        for index in range(len(quantizer.dimensions)):
+            unused = (self.usage[:, index].sum(0) < dead).nonzero()[:, 0]
+            unused = unused[unused > 0][: len(worst)]
+            chosen = worst[: len(unused), index]
+            quantizer.codebook[index, unused] = vectors.flatten(0, 1)[chosen, index]
+            self.weight[index, unused] = 1e-6
+            self.usage[:, index, unused] = 0.0
+            self.usage[rows[chosen], index, unused] = 1.0
+            moved += len(unused)
+        p = (self.usage + 0.02) / (self.usage + 0.02).sum(-1, keepdim=True)
+        quantizer.log2_probability.copy_(p.log2())
+        return moved
+
+    def usage_report(self) -> list[dict[str, float | list[float]]]:
+        """For each sub-quantizer: its dimensions, the share of its codewords in use, its entropy in bits at each rate."""
+        used = (self.usage.sum(0) > 0.5).float().mean(-1).tolist()
+        entropies = self.entropies().T.tolist()
+        return [
+            {"dimensions": d, "used": round(u, 3), "entropy": [round(bits, 3) for bits in row]}
+            for d, u, row in zip(self.quantizer.dimensions, used, entropies)
+        ]
+
+    def entropies(self) -> Tensor:
+        """Static entropy, in bits, of each sub-quantizer at each rate: (L + 1, M)."""
+        p = self.quantizer.log2_probability
+        return -(p.exp2() * p).sum(-1)
+
+    def active(self, least: float = 0.03) -> Tensor:
+        """Prefix (L + 1,) of sub-quantizers to send: those up to the last one that says at least so many bits.
+
+        Every symbol costs 0.006 bits or more, which adds up where most say nothing.  Never longer at a lower rate.
+        """
+        says = (self.entropies() >= least).long()
+        return (says * torch.arange(1, says.shape[1] + 1, device=says.device)).amax(-1).clamp(min=1).cummin(0).values
+
+    def forward(self, image: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean squared error (B,), latent and codes of images (B, 3, H, W)."""
+        z, level = self.latent(image, rate), level_of_rate(rate)
+        codes = self.quantizer.assign(z, rate, self.price(rate))
+        decoded = self.quantizer.restored(self.quantizer.lookup(codes).detach(), level, z.shape[2])
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
+            restored = self.synthesis(decoded, level)
+        return (restored.float() - image).square().mean((1, 2, 3)), z, codes
+
+
+@torch.no_grad()
+def fit(
+    proxy: ProxyCodec,
+    photos: Photos,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    bits: float = 3.0,
+    codewords: int = 256,
+    most: int = 16,
+    crops: int = 96,
+    rounds: int = 4,
+    uniform: int = 0,
+    nearest: bool = False,
+) -> QuantizedCodec:
+    """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at.
+
+    For comparison, ``uniform`` sub-quantizers have so many channels each, whatever these carry.
+    """
+    proxy.eval()
+    levels = len(proxy.lambdas)
+    prices = torch.cat([proxy.lambdas.new_tensor([recipe.finest]), proxy.lambdas])
+    batches = []  # (latents of crops, rate) for every rate
+    for number in range(levels + 1):
+        for start in range(0, crops, 16):
+            rate = torch.full((16,), float(number), device=device)
+            images = to_images(photos.crops(16, 256, (recipe.seed, 7, number, start)), device)
+            with torch.autocast(device.type, torch.bfloat16):
+                batches.append((proxy.analysis(images, level_of_rate(rate)).float(), rate))
+    grids = [[] for _ in range(levels)]
+    for z, rate in batches:
+        level = level_of_rate(rate)
+        symbols = proxy.proxy.quantize(z, level)[1].round()
+        grids[int(level[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
+    grids = [torch.cat(grid) for grid in grids]  # (N, C) of integers for each level
+    entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
+    order = entropy.sum(0).argsort(descending=True)
+    dimensions = allocate(torch.zeros(len(order)), 1.0, uniform) if uniform else allocate(entropy[0, order], bits, most)
+    quantizer = ProductQuantizer(order.cpu(), dimensions, codewords, levels).to(device)
+    quantizer.log_gain.copy_(proxy.proxy.log_gain)
+    quantizer.log_step.copy_(proxy.proxy.log_step)
+    quantizer.log_gain.requires_grad_(False)
+    quantizer.codebook.requires_grad_(False)
+    start = 0
+    for m, d in enumerate(dimensions):
+        samples = torch.cat([grid[:, order[start : start + d]] for grid in grids])
+        quantizer.codebook[m, :, :d] = _frequent(samples, codewords)
+        start += d
+    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices, bool(nearest)).to(device)
+    model.typical.copy_(torch.cat([proxy.typical[:1], proxy.typical]))
+    for parameter in model.analysis.parameters():
+        parameter.requires_grad_(False)
+    for _ in tqdm(range(rounds), desc="fit codebooks", unit="round"):
+        assigned = [quantizer.assign(z, rate, model.price(rate)) for z, rate in batches]
+        model.weight.zero_()
+        model.usage.zero_()
+        for (z, rate), codes in zip(batches, assigned):
+            model.observe(z, rate, codes, decay=1.0)
+    return model
+
+
+def _channel_entropy(symbols: Tensor) -> Tensor:
+    """Empirical entropy, in bits, of each column of integers (N, C): (C,)."""
+    shifted = (symbols + 127).long()
+    count = symbols.new_zeros(256, symbols.shape[1]).scatter_add_(0, shifted, torch.ones_like(symbols))
+    p = count / len(symbols)
+    return -(p * p.clamp(min=1e-12).log2()).sum(0)
+
+
+def _frequent(samples: Tensor, count: int) -> Tensor:
+    """The ``count`` most frequent integer vectors of (N, d), the zero vector first; a single channel gets its whole range."""
+    if samples.shape[1] == 1:
+        values = torch.arange(count) - (count - 1) // 2
+        return values[values.abs().argsort(stable=True), None].float().to(samples.device)
+    vectors, frequency = samples.unique(dim=0, return_counts=True)
+    zero = (vectors == 0).all(1)
+    frequency[zero] = len(samples) + 1
+    chosen = vectors[frequency.argsort(descending=True, stable=True)[:count]]
+    if len(chosen) < count:  # points just outside the data: free to move once data reaches them
+        spare = torch.randn(count - len(chosen), samples.shape[1], generator=torch.Generator().manual_seed(0)) * 2
+        chosen = torch.cat([chosen, (spare + spare.sign()).to(samples.device)])
+    return chosen
+
+
+def train_quantizer(
+    recipe: Recipe,
+    model: QuantizedCodec,
+    photos: Photos,
+    folder: Path,
+    device: torch.device,
+    minutes: float,
+    split: float,
+) -> QuantizedCodec:
+    """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
+    schedule = recipe.stages["quantizer"]
+    part = ranks.slice_of(schedule.batch)
+    rates = torch.arange(schedule.batch, device=device)[part]
+    validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
+
+    def loss(model: QuantizedCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
+        index = (rates + step * schedule.batch) % len(model.prices)
+        error, z, codes = model(to_images(crops, device), index.float())
+        value = balanced(error, torch.zeros_like(error), model.prices, index, model.typical)
+        model.observe(z, index.float(), codes, decay=0.998, over_ranks=True)
+        if schedule.revive_every and (step + 1) % schedule.revive_every == 0:
+            model.revive(ranks.gather(z), ranks.gather(index.float()), ranks.gather(codes))
+        return value, {"loss": value.item()}
+
+    def evaluate(model: QuantizedCodec) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for index in range(len(model.prices)):
+            rate = torch.full((1,), float(index), device=device)
+            rows = []
+            for image in validation:
+                error, _, codes = model(image, rate)
+                bits = -model.quantizer.log2_probability[index].gather(1, codes[0].T).sum().item()
+                rows.append((10 * np.log10(255**2 / error.item()), 3 * bits / image.numel()))
+            figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
+        return figures | {
+            "sub_quantizers": len(model.quantizer.dimensions),
+            "used": (model.usage.sum(0) > 0.5).float().mean().item(),
+        }
+
+    return run_stage(
+        "quantizer",
+        model,
+        schedule,
+        folder,
+        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step), part),
+        loss,
+        evaluate,
+        seed=recipe.seed,
+        minutes=minutes,
+        split=split,
+    )
