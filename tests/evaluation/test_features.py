@@ -7,7 +7,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from safetensors.torch import save_file
 
 from pqmim.errors import PqmimError
-from pqmim.evaluation.features import SqueezeNetDistance, weight_shapes
+from pqmim.evaluation.features import SqueezeNetDistance
+from pqmim.models.features import weight_shapes
 
 
 def random_weights() -> dict[str, torch.Tensor]:
