@@ -17,7 +17,7 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path):
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
     target.chmod(0o640)
-    with pytest.raises(OutputError, match=r"a\.bin exists already"):
+    with pytest.raises(OutputError, match=r"a\.bin: exists already"):
         write_atomically(target, b"new")
     assert target.read_bytes() == b"old"
     write_atomically(target, b"new", force=True)

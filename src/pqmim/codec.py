@@ -124,7 +124,7 @@ class Codec:
     ) -> Image.Image:
         """A picture of which nothing was sent: all codes of a quality are drawn.  Raises ``ValueError`` as above."""
         header = Header(width, height, quality, self.weights.id)
-        check_size(width, height, "the picture")
+        check_size(width, height)
         grid = self._grid(self.weights, header)
         grid.sample(Sampler(seed, temperature), steps)
         return to_pil(self._synthesize(header, grid), None)
@@ -222,7 +222,7 @@ class Codec:
         """The file and what its bytes determine.  ``partial``: damage that the check finds, or would, is let pass."""
         container = read(data)
         header = container.header
-        check_size(header.width, header.height, "the file")
+        check_size(header.width, header.height)
         grid = self._grid(self._weights_for(header), header)
         if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * grid.active * grid.known.shape[1]:
             raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")

@@ -17,15 +17,15 @@ def write_atomically(path: str | os.PathLike, data: bytes, force: bool = False) 
     target = Path(os.path.realpath(path))
     try:
         if target.is_dir():
-            raise OutputError(f"{path} cannot be written: it is a directory.")
+            raise OutputError("cannot be written: it is a folder", path)
         if target.exists() and not target.is_file():
             target.write_bytes(data)
             return
         if target.exists() and not force:
-            raise OutputError(f"{path} exists already: choose another name, or force overwriting.")
+            raise OutputError("exists already: choose another name, or force overwriting", path)
         _replace(target, data)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"cannot be written: {error.strerror}", path) from error
 
 
 def _replace(target: Path, data: bytes) -> None:

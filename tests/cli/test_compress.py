@@ -56,7 +56,7 @@ def test_a_bad_file_does_not_stop_the_others(run, photo):
     status, out, err = run("compress", "bad.png", "missing.png", "photo.png")
     assert status == 1
     assert out.startswith(b"photo.pqm: ")
-    assert [line.split()[1] for line in err.splitlines()] == ["bad.png", "missing.png"]
+    assert [line.split()[1] for line in err.splitlines()] == ["bad.png:", "missing.png:"]
     assert sorted(os.listdir()) == ["bad.png", "photo.png", "photo.pqm"]
 
 
@@ -64,7 +64,7 @@ def test_an_existing_output_is_kept_and_costs_no_work(run, photo, codec):
     (photo.parent / "photo.pqm").write_bytes(b"precious")
     status, out, err = run("compress", "photo.png")
     assert (status, out) == (1, b"")
-    assert err == "pqmim: photo.pqm exists already: choose another name, or overwrite it with --force.\n"
+    assert err == "pqmim: photo.pqm: exists already: choose another name, or overwrite it with --force.\n"
     assert codec.opened == []
     assert (photo.parent / "photo.pqm").read_bytes() == b"precious"
 
@@ -79,15 +79,15 @@ def test_two_inputs_never_share_an_output(run, photo):
     Image.new("RGB", (9, 9)).save("photo.jpg")
     status, _, err = run("compress", "photo.png", "photo.jpg", "--force")
     assert status == 1
-    assert err == "pqmim: photo.jpg would become photo.pqm, as does photo.png: rename one.\n"
+    assert err == "pqmim: photo.jpg: would become photo.pqm, as does photo.png: rename one.\n"
     assert pqmim.info((photo.parent / "photo.pqm").read_bytes())["width"] == 24
 
 
 @pytest.mark.parametrize(
     "target, complaint",
     [
-        ("none/a.pqm", "pqmim: none/a.pqm cannot be written: there is no folder none.\n"),
-        ("folder.pqm", "pqmim: folder.pqm cannot be written: it is a folder; to write into it, use -o.\n"),
+        ("none/a.pqm", "pqmim: none/a.pqm: cannot be written: there is no folder none.\n"),
+        ("folder.pqm", "pqmim: folder.pqm: cannot be written: it is a folder; to write into it, use -o.\n"),
     ],
 )
 def test_a_place_that_cannot_be_written(run, photo, codec, target, complaint):
@@ -107,7 +107,7 @@ def test_a_folder_without_pictures(run, here):
     (here / "empty").mkdir()
     status, out, err = run("compress", "empty")
     assert (status, out) == (1, b"")
-    assert err.startswith("pqmim: empty is a folder without a file that ends in .png, ") and err.count("\n") == 1
+    assert err.startswith("pqmim: empty: a folder without a file that ends in .png, ") and err.count("\n") == 1
 
 
 def test_notes_go_to_standard_error(run, here):

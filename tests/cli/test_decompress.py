@@ -53,7 +53,7 @@ def test_an_unknown_format_costs_no_work(run, packed, codec, words):
 def test_an_existing_output_is_kept(run, packed, photo):
     before = photo.read_bytes()
     status, _, err = run("decompress", "packed.pqm", "photo.png")
-    assert status == 1 and err.startswith("pqmim: photo.png exists already")
+    assert status == 1 and err.startswith("pqmim: photo.png: exists already")
     assert photo.read_bytes() == before
 
 

@@ -31,7 +31,7 @@ def test_a_mask_without_a_region(run, photo):
     run("compress", "photo.png", "packed.pqm")
     Image.new("L", (24, 16)).save("mask.png")
     status, _, err = run("generate", "-o", "new.png", "--keep", "packed.pqm", "--mask", "mask.png")
-    assert (status, err) == (1, "pqmim: mask.png masks nothing: paint white what shall be drawn anew.\n")
+    assert (status, err) == (1, "pqmim: mask.png: masks nothing: paint white what shall be drawn anew.\n")
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_train_evaluates_what_it_trained(run, photo, monkeypatch):
 
 def test_a_folder_to_evaluate_on_that_is_none_is_told_before_training(run, here):
     status, _, err = run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", "none")
-    assert status == 1 and "none is not a folder" in err
+    assert status == 1 and "none: not a folder" in err
 
 
 def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):

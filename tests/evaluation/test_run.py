@@ -185,7 +185,7 @@ def test_folders_without_photos(tmp_path):
     with pytest.raises(InvalidImage, match="is not a folder"):
         evaluate(tmp_path / "none", ["jpeg"], progress=False)
     (tmp_path / "broken.png").write_bytes(b"broken")
-    with pytest.raises(InvalidImage, match=r"broken\.png is not an image"):
+    with pytest.raises(InvalidImage, match=r"broken\.png: not an image"):
         evaluate(tmp_path, ["jpeg"], progress=False)
 
 

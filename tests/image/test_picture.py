@@ -97,7 +97,7 @@ def test_arrays():
         read_picture(np.zeros((4, 3, 3)))
     with pytest.raises(ValueError, match=r"not \(4, 3, 2\)"):
         read_picture(np.zeros((4, 3, 2), np.uint8))
-    with pytest.raises(InvalidImage, match="no pixels"):
+    with pytest.raises(InvalidImage, match="without pixels"):
         read_picture(np.zeros((0, 3, 3), np.uint8))
     with pytest.raises(TypeError, match="not list"):
         read_picture([1, 2])
@@ -258,13 +258,13 @@ def test_cmyk_is_converted_and_told():
 def test_errors_name_the_file(tmp_path):
     text = tmp_path / "photo.txt"
     text.write_text("Not a picture, though it has a long enough text to look at.")
-    with pytest.raises(InvalidImage, match=r"photo\.txt is not an image that Pillow can open\."):
+    with pytest.raises(InvalidImage, match=r"photo\.txt: not an image that Pillow can open$"):
         read_picture(text)
-    with pytest.raises(InvalidImage, match=r"none\.png cannot be read: No such file or directory\."):
+    with pytest.raises(InvalidImage, match=r"none\.png: cannot be read: No such file or directory$"):
         read_picture(tmp_path / "none.png")
     with pytest.raises(InvalidImage, match="cannot be read: Is a directory"):
         read_picture(tmp_path)
-    with pytest.raises(InvalidImage, match="The given data is not an image"):
+    with pytest.raises(InvalidImage, match="^not an image"):
         read_picture(b"")
 
 
@@ -273,7 +273,7 @@ def test_cut_files_are_invalid(tmp_path, format):
     data = file_of(Image.fromarray(noise(40, 40, 3)), format)
     path = tmp_path / "cut.img"
     path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(InvalidImage, match=r"cut\.img is (damaged|not an image)"):
+    with pytest.raises(InvalidImage, match=r"cut\.img: (damaged|not an image)"):
         read_picture(path)
 
 
@@ -292,7 +292,7 @@ def test_damaged_files_raise_nothing_but_invalid_image(format):
         try:
             assert read_picture(bytes(damaged)).rgb.ndim == 3
         except InvalidImage as error:
-            assert str(error).startswith("The given data is")
+            assert str(error).startswith(("damaged", "not an image", "too large", "a picture without"))
 
 
 def test_pillows_own_limit_neither_warns_nor_stays_changed(monkeypatch):

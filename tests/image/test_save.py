@@ -64,7 +64,7 @@ def test_an_unknown_ending_is_refused(tmp_path, name):
 
 
 def test_what_a_format_cannot_hold_is_one_sentence(tmp_path):
-    with pytest.raises(OutputError, match=r"out\.webp cannot be written as WEBP"):
+    with pytest.raises(OutputError, match=r"out\.webp: cannot be written as WEBP"):
         save(Image.new("RGB", (16384, 1)), tmp_path / "out.webp")
     assert os.listdir(tmp_path) == []
 

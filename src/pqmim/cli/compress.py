@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             data = codec.compress(source, args.quality, size=args.size, bpp=args.bpp, effort=args.effort)
         except ValueError as error:  # no room for a header
-            raise PqmimError(f"{job.source}: {error}") from error
+            raise PqmimError(str(error), job.source) from error
         batch.write(job, data)
         note(job.source, codec.notes)
         return None if job.target == STREAM else _line(job.target, data)

@@ -79,7 +79,7 @@ def _mask(path: str) -> Any:
     bright = picture.rgb.mean(-1) >= 128
     mask = bright if picture.alpha is None else bright & (picture.alpha >= 128)
     if not mask.any():
-        raise InvalidImage(f"{path} masks nothing: paint white what shall be drawn anew.")
+        raise InvalidImage("masks nothing: paint white what shall be drawn anew", path)
     return mask
 
 

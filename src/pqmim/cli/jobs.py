@@ -25,7 +25,7 @@ def expand(paths: Sequence[str], endings: Collection[str]) -> list[str]:
     for path in paths:
         inside = _listing(path, endings) if os.path.isdir(path) else [path]
         if not inside:
-            raise PqmimError(f"{path} is a folder without a file that ends in {', '.join(endings)}.")
+            raise PqmimError(f"a folder without a file that ends in {', '.join(endings)}", path)
         files += inside
     return files
 
@@ -33,7 +33,7 @@ def expand(paths: Sequence[str], endings: Collection[str]) -> list[str]:
 def plan(paths: Sequence[str], folder: str | None, endings: Collection[str], ending: str) -> list[Job]:
     """A job for each file, its target beside it or in `folder`, which is made, with `ending` in place of its own."""
     if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
-        raise OutputError(f"{folder} is a file, and -o takes a folder.")
+        raise OutputError("a file, and -o takes a folder", folder)
     jobs = [Job(source, _target(source, folder, ending)) for source in expand(paths, endings)]
     if folder is not None:
         os.makedirs(folder, exist_ok=True)
@@ -52,7 +52,7 @@ class Batch:
             with self._told(job):
                 if job.target != STREAM:
                     if other := taken.get(job.target):
-                        raise OutputError(f"{job.source} would become {job.target}, as does {other}: rename one.")
+                        raise OutputError(f"would become {job.target}, as does {other}: rename one", job.source)
                     taken[job.target] = job.source
                     check_target(job.target, force)
                 self.jobs.append(job)
@@ -98,16 +98,16 @@ def read(source: str) -> bytes:
 def check_target(target: str | os.PathLike, force: bool) -> None:
     """Before any work is done: raises OutputError where writing is bound to fail."""
     if os.path.isdir(target):
-        raise OutputError(f"{target} cannot be written: it is a folder; to write into it, use -o.")
+        raise OutputError("cannot be written: it is a folder; to write into it, use -o", target)
     if os.path.isfile(target) and not force:
-        raise OutputError(f"{target} exists already: choose another name, or overwrite it with --force.")
+        raise OutputError("exists already: choose another name, or overwrite it with --force", target)
     if os.path.exists(target) and not os.path.isfile(target):
         return  # a device or a named pipe, whose folder does not matter
     folder = os.path.dirname(target) or "."
     if not os.path.isdir(folder):
-        raise OutputError(f"{target} cannot be written: there is no folder {folder}.")
+        raise OutputError(f"cannot be written: there is no folder {folder}", target)
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"{target} cannot be written: the folder {folder} is read-only.")
+        raise OutputError(f"cannot be written: the folder {folder} is read-only", target)
 
 
 def _progress(jobs: Sequence[Job]) -> Iterable[Job]:
@@ -129,5 +129,5 @@ def _target(source: str, folder: str | None, ending: str) -> str:
         beside, name = os.path.split(source)
         return os.path.join(beside if folder is None else folder, os.path.splitext(name)[0] + ending)
     if folder is not None:
-        raise OutputError(f"Standard input has no name to use in {folder}: name the output, as in `- photo{ending}`.")
+        raise OutputError(f"no name to use in {folder}: name the output, as in `- photo{ending}`", "standard input")
     return STREAM

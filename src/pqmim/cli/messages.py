@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from pqmim.errors import OutputError, PqmimError
+from pqmim.errors import PqmimError
 
 USER_ERRORS = (PqmimError, OSError, MemoryError, RuntimeError)
 """What `complain` may know a sentence for. Of RuntimeError it is only torch running out of memory."""
@@ -29,9 +29,7 @@ def complain(error: BaseException, name: str | None = None) -> None:
 
 def _sentence(error: BaseException, name: str | None) -> str:
     if isinstance(error, PqmimError):
-        text = str(error)
-        if name and not text.startswith(name) and not isinstance(error, OutputError):
-            text = f"{name}: {text}"  # what is wrong inside a file is told without the file's name
+        text = str(error if name is None else error.about(name))
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename or name or 'input or output'}: {error.strerror}"
     elif _out_of_memory(error):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pqmim.errors import PqmimError
+from pqmim.errors import BadArgument, MissingPackage
 
 if TYPE_CHECKING:
     from pqmim.codec import Codec
@@ -106,7 +106,7 @@ def check_device(device: str) -> None:
         import torch
 
         if not torch.cuda.is_available():
-            raise PqmimError("--device cuda: torch finds no CUDA device here, so use --device cpu.")
+            raise BadArgument("torch finds no CUDA device here, so use --device cpu", "--device cuda")
 
 
 def open_codec(args: argparse.Namespace) -> "Codec":
@@ -129,5 +129,5 @@ def extra_packages(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = f"This needs a package that is not installed ({error.name}): pip install 'pqmim[{extra}]'."
-        raise PqmimError(message) from error
+        message = f"this needs a package that is not installed ({error.name}): pip install 'pqmim[{extra}]'"
+        raise MissingPackage(message) from error

@@ -75,7 +75,7 @@ def _check_ending(target: str) -> None:
 
     endings = (*FORMATS, ".gif", ".apng")
     if os.path.splitext(target)[1].lower() not in endings:
-        raise OutputError(f"{target} cannot be written: a preview ends in {', '.join(endings)}.")
+        raise OutputError(f"cannot be written: a preview ends in {', '.join(endings)}", target)
 
 
 def _animate(images: list, target: str, force: bool) -> None:

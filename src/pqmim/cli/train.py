@@ -53,7 +53,7 @@ def add_to(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     check_device(args.device)
     if args.evaluate is not None and not args.evaluate.is_dir():
-        raise InvalidImage(f"{args.evaluate} is not a folder: name one that holds photos to evaluate on.")
+        raise InvalidImage("not a folder: name one that holds photos to evaluate on", args.evaluate)
     with extra_packages("train"):
         from pqmim.training import ranks
         from pqmim.training.loop import Unfinished

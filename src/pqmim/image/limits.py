@@ -10,12 +10,12 @@ MAX_SIDE = 65536
 MAX_PIXELS = 1 << 30
 
 
-def check_size(width: int, height: int, name: str) -> None:
+def check_size(width: int, height: int, name: str | None = None) -> None:
     """Raises InvalidImage, naming the picture, where it has no pixels or more than a picture may have."""
     if min(width, height) < 1:
-        raise InvalidImage(f"{name} has no pixels ({width}x{height}).")
+        raise InvalidImage(f"a picture without pixels ({width}x{height})", name)
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InvalidImage(f"{name} is too large ({width}x{height}): at most {MAX_SIDE} a side and 2^30 pixels.")
+        raise InvalidImage(f"too large a picture ({width}x{height}): at most {MAX_SIDE} a side and 2^30 pixels", name)
 
 
 class _PixelLimit:

@@ -53,9 +53,9 @@ def read_picture(source: str | os.PathLike | bytes | Image.Image | np.ndarray) -
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _from_image(source, "The given image")
+        return _from_image(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _from_bytes(bytes(source), "The given data")
+        return _from_bytes(bytes(source))
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"An image is a path, bytes, a PIL image or a uint8 array, not {type(source).__name__}.")
     name = os.fspath(source)
@@ -63,7 +63,7 @@ def read_picture(source: str | os.PathLike | bytes | Image.Image | np.ndarray) -
         with open(name, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise InvalidImage(f"{name} cannot be read: {error.strerror}.") from error
+        raise InvalidImage(f"cannot be read: {error.strerror}", name) from error
     return _from_bytes(data, name)
 
 
@@ -82,18 +82,18 @@ def _from_array(array: np.ndarray) -> Picture:
         array = np.repeat(array[..., None], 3, axis=2)
     if array.ndim != 3 or array.shape[2] not in (3, 4):
         raise ValueError(f"An image array has the shape (H, W), (H, W, 3) or (H, W, 4), not {array.shape}.")
-    check_size(array.shape[1], array.shape[0], "The given array")
+    check_size(array.shape[1], array.shape[0])
     alpha = array[..., 3] if array.shape[2] == 4 and array[..., 3].min() < 255 else None
     return Picture(np.ascontiguousarray(array[..., :3]), None if alpha is None else np.ascontiguousarray(alpha))
 
 
-def _from_bytes(data: bytes, name: str) -> Picture:
+def _from_bytes(data: bytes, name: str | None = None) -> Picture:
     with pixel_limit, _errors_of(name):
         image = Image.open(io.BytesIO(data))
     return _from_image(image, name)
 
 
-def _from_image(image: Image.Image, name: str) -> Picture:
+def _from_image(image: Image.Image, name: str | None = None) -> Picture:
     check_size(*image.size, name)
     notes = []
     with pixel_limit, _errors_of(name):
@@ -124,13 +124,13 @@ def _count_frames(image: Image.Image) -> int:
 
 
 @contextmanager
-def _errors_of(name: str) -> Iterator[None]:
+def _errors_of(name: str | None) -> Iterator[None]:
     """Turns what Pillow raises over foreign files, which is almost anything, into one sentence."""
     try:
         yield
     except UnidentifiedImageError as error:
-        raise InvalidImage(f"{name} is not an image that Pillow can open.") from error
+        raise InvalidImage("not an image that Pillow can open", name) from error
     except (Image.DecompressionBombError, MemoryError) as error:
-        raise InvalidImage(f"{name} is too large: at most {MAX_SIDE} a side and 2^30 pixels.") from error
+        raise InvalidImage(f"too large a picture: at most {MAX_SIDE} a side and 2^30 pixels", name) from error
     except DECODER_ERRORS as error:
-        raise InvalidImage(f"{name} is damaged or cut short ({str(error).strip().rstrip('.')}).") from error
+        raise InvalidImage(f"damaged or cut short ({str(error).strip().rstrip('.')})", name) from error

@@ -57,15 +57,15 @@ def ending_of(target: str) -> str:
     """The ending of a name.  Raises OutputError, before any work is done, where no format goes by it."""
     ending = os.path.splitext(target)[1]
     if ending.lower() not in FORMATS:
-        raise OutputError(f"{target} cannot be written: pictures end in {', '.join(FORMATS)}, not in {ending!r}.")
+        raise OutputError(f"cannot be written: pictures end in {', '.join(FORMATS)}, not in {ending!r}", target)
     return ending
 
 
-def encode(image: Image.Image, ending: str, name: str = "The image") -> tuple[bytes, list[str]]:
+def encode(image: Image.Image, ending: str, name: str | None = None) -> tuple[bytes, list[str]]:
     """The bytes of an image file, and one line for each thing that its format could not keep; see `save`."""
     if ending.lower() not in FORMATS:
         known = "an ending" if not ending else f"the ending {ending}"
-        raise OutputError(f"{name} has {known} that no format goes by: use .png, .jpg, .webp, .avif or .tiff.")
+        raise OutputError(f"{known} that no format goes by: use .png, .jpg, .webp, .avif or .tiff", name)
     kind = FORMATS[ending.lower()]
     notes = []
     if image.mode == "RGBA" and not kind.alpha:
@@ -75,7 +75,7 @@ def encode(image: Image.Image, ending: str, name: str = "The image") -> tuple[by
     try:
         image.save(buffer, kind.name, **kind.options)
     except KeyError as error:  # Pillow built without this format
-        raise OutputError(f"{name} cannot be written: this Pillow has no {kind.name} encoder.") from error
+        raise OutputError(f"cannot be written: this Pillow has no {kind.name} encoder", name) from error
     except (OSError, ValueError) as error:
-        raise OutputError(f"{name} cannot be written as {kind.name}: {error}.") from error
+        raise OutputError(f"cannot be written as {kind.name}: {error}", name) from error
     return buffer.getvalue(), notes

@@ -215,7 +215,7 @@ def _unpacked(magic: bytes, name: str, data: bytes, count: int) -> tuple[list[in
             if data[place - 1] < 0x80:
                 break
         numbers.append(number)
-    check_size(*numbers[-2:], "the file")
+    check_size(*numbers[-2:])
     return numbers, data[place:end]
 
 
