@@ -10,7 +10,6 @@ from PIL import Image
 from pqmim.bitstream.container import read
 from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
-from pqmim.coding.sampler import Sampler
 from pqmim.errors import DamagedFile, InvalidImage, PqmimError, UnsupportedFile
 from pqmim.evaluation.metrics import psnr
 
@@ -112,27 +111,20 @@ def test_what_is_no_picture_is_refused(codec):
         codec.compress(b"not a picture")
 
 
-def known(codec, data):
-    """The grid that a file determines, and its share of the codes."""
-    _, grid = codec._receive(data)
-    return grid, grid.share
-
-
 def test_every_cut_decodes_to_a_prefix_of_the_codes(codec, file):
     whole = codec.codes(file).reshape(-1, 54)
     start = len(read(file).header.pack()) + 2
     for end in range(start, len(file)):
-        container, grid = codec._receive(file[:end])
-        assert not container.complete
-        assert np.array_equal(grid.codes[grid.known], whole[grid.known])
-        assert not grid.codes[~grid.known].any()
+        received = codec.receive(file[:end])
+        assert not received.verified and "cut" in received.notes[0]
+        assert np.array_equal(received.codes[received.known], whole[received.known])
+        assert not received.codes[~received.known].any()
     assert codec.decompress(file[:start]).size == codec.decompress(file[:-30]).size == (144, 96)
-    assert "cut" in codec.notes[0]
 
 
 def test_more_bytes_give_more_codes_and_a_better_picture(codec, photo, file):
     cuts = [len(file) * part // 5 for part in (1, 2, 3, 4)] + [len(file)]
-    shares = [known(codec, file[:end])[1] for end in cuts]
+    shares = [codec.receive(file[:end]).share for end in cuts]
     fidelity = [psnr(np.asarray(codec.decompress(file[:end])), photo) for end in cuts]
     assert shares == sorted(shares) and shares[-1] == 1
     assert fidelity == sorted(fidelity)
@@ -170,8 +162,8 @@ def test_sizes_beyond_the_best_quality_are_not_filled(codec, photo):
     best = read(codec.compress(photo, 100))
     data = codec.compress(photo, size=100_000)
     assert read(data).header.quality == 100 and read(data).payload == best.payload
-    codec.decompress(data)
-    assert codec.notes == []
+    received = codec.receive(data)
+    assert received.complete and codec.render(received).notes == ()
 
 
 def test_completions_differ_where_codes_are_missing_alone(codec, photo, file):
@@ -186,17 +178,13 @@ def test_completions_differ_where_codes_are_missing_alone(codec, photo, file):
 
 @pytest.mark.parametrize("steps", [None, 3])
 def test_what_is_drawn_depends_on_the_seed_alone(codec, file, steps):
-    cut = file[: len(file) // 2]
-    grids = []
-    for seed in (1, 1, 2):
-        grid, share = known(codec, cut)
-        before, codes = grid.known.copy(), grid.codes.copy()
-        with torch.inference_mode():
-            grid.sample(Sampler(seed), steps)
-        assert 0 < share < 1 and grid.complete
-        assert np.array_equal(grid.codes[before], codes[before])  # what was sent stays
-        grids.append(grid.codes)
-    assert np.array_equal(grids[0], grids[1]) and not np.array_equal(grids[0], grids[2])
+    received = codec.receive(file[: len(file) // 2])
+    assert 0 < received.share < 1
+    drawn = [codec.draw(received, seed=seed, steps=steps) for seed in (1, 1, 2)]
+    for found in drawn:
+        assert found.complete and not found.verified
+        assert np.array_equal(found.codes[received.known], received.codes[received.known])  # what was sent stays
+    assert np.array_equal(drawn[0].codes, drawn[1].codes) and not np.array_equal(drawn[0].codes, drawn[2].codes)
 
 
 def test_pictures_of_nothing(codec):
@@ -211,10 +199,7 @@ def test_repainting_changes_the_region_and_not_what_is_far_from_it(codec, photo,
     before, after = np.asarray(codec.decompress(file)), np.asarray(codec.repaint(file, mask, seed=3))
     assert not np.array_equal(before[32:64, :32], after[32:64, :32])
     assert np.array_equal(before[:, 136:], after[:, 136:])
-    grid, _ = known(codec, file)
-    with torch.inference_mode():
-        grid.forget(np.arange(54) == 18)
-    assert grid.share == pytest.approx(1 - 1 / 54)
+    assert codec.receive(file).without(np.arange(54) == 18).share == pytest.approx(1 - 1 / 54)
     with pytest.raises(ValueError, match="mask"):
         codec.repaint(file, mask[:50])
 
@@ -230,10 +215,10 @@ def test_damaged_files_decode_if_asked(codec, file):
     damaged[-10] ^= 0x10
     with pytest.raises(DamagedFile):
         codec.decompress(bytes(damaged))
-    picture = codec.decompress(bytes(damaged), partial=True)
-    assert picture.size == (144, 96) and "damaged" in codec.notes[0]
-    _, grid = codec._receive(bytes(damaged), partial=True)
-    assert np.array_equal(grid.codes[:2], codec.codes(file).reshape(-1, 54)[:2])  # what came before the damage
+    received = codec.receive(bytes(damaged), partial=True)
+    rendered = codec.render(received)
+    assert rendered.image.size == (144, 96) and "damaged" in rendered.notes[0] and not received.verified
+    assert np.array_equal(received.codes[:2], codec.codes(file).reshape(-1, 54)[:2])  # what came before the damage
 
 
 def test_sizes_without_room_are_refused(codec, photo):

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -49,6 +50,9 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
         def decompress(self, data, **options):
             return data.decode()
 
+        def generate(self, width, height, **options):
+            return f"{width}x{height} {options}"
+
     module = types.ModuleType("pqmim.codec")
     module.Codec = Codec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
@@ -58,7 +62,21 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
     assert pqmim.compress("a.png", quality=7) == b"a.png 7 None"
     assert pqmim.compress("a.png", 7, effort=8) == b"a.png 7 8"
     assert pqmim.decompress(b"a.png 7") == "a.png 7"
+    assert pqmim.generate(24, quality=9).startswith("24x512 {'quality': 9")
     assert Codec.opened == 1
+
+
+def test_files_are_bytes_paths_or_file_objects(tmp_path):
+    data = write(Header(24, 16, 50, 1), b"abc", {}, b"abc")
+    path = tmp_path / "a.pqm"
+    path.write_bytes(data)
+    for source in (data, bytearray(data), memoryview(data), path, str(path), io.BytesIO(data)):
+        assert pqmim.info(source)["bytes"] == len(data)
+    for source, kind in ((3, "int"), (None, "NoneType"), ([data], "list"), (io.StringIO("abc"), "str")):
+        with pytest.raises(TypeError, match=kind):
+            pqmim.info(source)
+    with pytest.raises(FileNotFoundError):
+        pqmim.info(tmp_path / "b.pqm")
 
 
 def test_info_and_errors_need_no_codec():

@@ -4,8 +4,9 @@
     image = pqmim.decompress(data)
     pqmim.info(data)["bpp"]
 
-Images are paths, bytes of an image file, PIL images or uint8 arrays (H, W, 3). `Codec` holds loaded weights and
-settings for repeated use. What a user can get wrong raises a `PqmimError`.
+Pictures are paths, bytes of an image file, PIL images or uint8 arrays (H, W, 3). Files are bytes, paths or binary file
+objects. `Codec` holds loaded weights and settings for repeated use. What a user can get wrong raises a `PqmimError`,
+or `TypeError` or `ValueError` for arguments of the wrong kind.
 
 Nothing heavy is imported before the first call that needs it.
 """
@@ -13,15 +14,19 @@ Nothing heavy is imported before the first call that needs it.
 from typing import TYPE_CHECKING, Any
 
 from pqmim.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
+from pqmim.source import Source, data_of
 
 if TYPE_CHECKING:
     from os import PathLike
+    from typing import Literal
 
     import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
     from pqmim.codec import Codec
     from pqmim.decoder import Decoder
+    from pqmim.results import Received
 
 __version__ = "0.1.0"
 
@@ -33,6 +38,7 @@ __all__ = [
     "OutputError",
     "PqmimError",
     "UnsupportedFile",
+    "check",
     "compress",
     "decompress",
     "generate",
@@ -43,7 +49,7 @@ _shared: "Codec | None" = None
 
 
 def compress(
-    image: "str | PathLike | bytes | Image.Image | np.ndarray",
+    image: "str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]",
     quality: int = 50,
     *,
     size: int | None = None,
@@ -52,38 +58,95 @@ def compress(
 ) -> bytes:
     """The bytes of a .pqm file.
 
-    `image`: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
-    `quality`: 0 (smallest file) to 100 (best picture).
-    `size`: bytes that the file shall take, in place of a quality, or `bpp`: bits a pixel; see `Codec.compress`.
-    `effort`: steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %, None is 4, or 0 beyond
-    8 megapixels.
-    Raises InvalidImage if the picture cannot be read or is too large.
+    Args:
+        image: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
+        quality: 0 (smallest file) to 100 (best picture).
+        size: bytes that the file takes, in place of a quality; see `Codec.encode`.
+        bpp: such a size in bits a pixel.
+        effort: steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %, None is 4, or 0 beyond
+            8 megapixels.
+
+    Raises:
+        InvalidImage: the picture cannot be read, or is too large.
+        ValueError: a number is out of its range.
     """
     return _shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort)
 
 
-def decompress(data: bytes, **options: Any) -> "Image.Image":
-    """The picture in the bytes of a .pqm file, or of its beginning: mode RGB, or RGBA where the file carries alpha.
+def decompress(
+    file: Source,
+    *,
+    complete: "Literal['expect', 'sample', 'none']" = "expect",
+    seed: int = 0,
+    temperature: float = 0.25,
+    partial: bool = False,
+) -> "Image.Image":
+    """The picture in a .pqm file, or in its beginning; `Decoder` takes bytes as they come.
 
-    `options` say how to complete what is missing: see `Codec.decompress`; `Decoder` takes bytes as they come.
-    Raises DamagedFile, or UnsupportedFile for what needs a newer version or other weights.
+    Args:
+        file: its bytes, its path, or a binary file object.
+        complete: what is missing is what the model expects (the least error), a sample of what it may have been, or
+            none.
+        seed: of a sample, from 0.
+        temperature: of a sample: 1 draws as often as the model says, less keeps to what is likely.
+        partial: decode a damaged file as far as it goes.
+
+    Returns:
+        An image of mode RGB, or RGBA where the file carries alpha.
+
+    Raises:
+        DamagedFile: the file breaks the format, or its check fails.
+        UnsupportedFile: it is of another kind, or needs a newer version or other weights.
+        ValueError: a number is out of its range.
     """
-    return _shared_codec().decompress(data, **options)
+    data = data_of(file)
+    return _shared_codec().decompress(data, complete=complete, seed=seed, temperature=temperature, partial=partial)
 
 
-def generate(width: int = 512, height: int = 512, **options: Any) -> "Image.Image":
-    """A picture of which nothing was sent; `options` as for `Codec.generate`."""
-    return _shared_codec().generate(width, height, **options)
+def check(file: Source) -> "Received":
+    """Decode the codes of a whole .pqm file and verify them.
+
+    Args:
+        file: its bytes, its path, or a binary file object.
+
+    Raises:
+        DamagedFile: the file is cut or damaged, or carries nothing to verify it by.
+        UnsupportedFile: it is of another kind, or needs a newer version or other weights.
+    """
+    return _shared_codec().check(data_of(file))
 
 
-def info(data: bytes) -> dict[str, Any]:
+def generate(
+    width: int = 512, height: int = 512, *, quality: int = 40, seed: int = 0, temperature: float = 1.0
+) -> "Image.Image":
+    """A picture of which nothing was sent: all codes of a quality are drawn.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        quality: whose codes are drawn, 0 to 100.
+        seed: draws the same picture on every machine.
+        temperature: 1 draws as often as the model says, less keeps to what is likely.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    return _shared_codec().generate(width, height, quality=quality, seed=seed, temperature=temperature)
+
+
+def info(file: Source) -> dict[str, Any]:
     """What a .pqm file says of itself (size, quality, bytes, bpp, ...), without decoding: see `bitstream.describe`.
 
-    Raises DamagedFile or UnsupportedFile.
+    Args:
+        file: its bytes, its path, or a binary file object.
+
+    Raises:
+        DamagedFile: the file breaks the format.
+        UnsupportedFile: it is of another kind, or of a newer version.
     """
     from pqmim.bitstream.describe import describe
 
-    return describe(data)
+    return describe(data_of(file))
 
 
 def __getattr__(name: str) -> Any:

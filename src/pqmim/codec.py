@@ -1,5 +1,6 @@
 """The hall: the only place where pixels, models, coding and bitstream meet."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,17 +24,30 @@ from pqmim.models.assignment import Assignment
 from pqmim.models.quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.release import Weights, find, load
+from pqmim.results import Encoded, Received, Rendered
 
 LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
 Completion = Literal["expect", "sample", "none"]
+COMPLETED = {
+    "expect": "what is missing is what the model expects",
+    "sample": "what is missing is drawn",
+    "none": "what is missing is left out",
+}
 
 
 class Codec:
     """Loaded weights, for repeated use.
 
-    ``weights`` is a file, or None for the packaged release; a ``.pqm`` file that names another packaged
-    release is decoded with that.  ``notes`` tells what the last ``compress`` could not keep, and the
-    last ``decompress`` could not find, one line each.
+    Args:
+        weights: a file, or None for the packaged release. A .pqm file that names another packaged release is decoded
+            with that.
+        device: where the networks run, as torch names it.
+        threads: of the networks; None leaves it to torch.
+
+    Attributes:
+        weights: the release in use.
+        notes: those of the last `compress` or `decompress`; deprecated, read them from the results of `encode` and
+            `render`.
     """
 
     def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", threads: int | None = None):
@@ -44,6 +58,129 @@ class Codec:
         self.notes: list[str] = []
         self._others: dict[int, Weights] = {}
 
+    def encode(
+        self,
+        image: str | Path | bytes | Image.Image | np.ndarray,
+        quality: int = 50,
+        *,
+        size: int | None = None,
+        bpp: float | None = None,
+        effort: int | None = None,
+    ) -> Encoded:
+        """Encode a picture as a .pqm file.
+
+        Args:
+            image: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3) in sRGB.
+            quality: 0 (smallest file) to 100 (best picture).
+            size: bytes that the file takes, in place of a quality; fewer if quality 100 takes fewer. Such a file is
+                bare: it has no check and no alpha, and its last codes are left to the model.
+            bpp: such a size in bits a pixel.
+            effort: steps that refine the choice of codes against the pixels (see `models.assignment`): 0 is fastest,
+                8 saves another 1 %, None is 4, or 0 beyond 8 megapixels.
+
+        Raises:
+            InvalidImage: there is no picture in what is given.
+            ValueError: the quality or the effort is out of range, the size is too small for a header, or both sizes
+                are given.
+        """
+        if quality != int(quality) or not 0 <= quality <= 100:
+            raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
+        if effort is not None and (effort != int(effort) or not 0 <= effort <= MOST_EFFORT):
+            raise ValueError(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
+        if size is not None and bpp is not None:
+            raise ValueError("a size is given in bytes or in bits a pixel, not both")
+        picture = read_picture(image)
+        height, width = picture.rgb.shape[:2]
+        if bpp is not None:
+            size = int(bpp * width * height / 8)
+        if size is not None:
+            return self._encode_to(picture, size, effort)
+        quality, scale = setting(int(quality))
+        grid, payload = self._encode(shrink(picture.rgb, scale), quality, effort)
+        chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
+        data = write(Header(width, height, quality, self.weights.id, scale), payload, chunks, grid.codes.tobytes())
+        return Encoded(data, width, height, quality, scale, tuple(picture.notes))
+
+    @torch.inference_mode()
+    def receive(self, data: bytes, *, partial: bool = False) -> Received:
+        """Find the codes that the bytes of a file, or of its beginning, determine.
+
+        Args:
+            data: the bytes.
+            partial: take what there is of a whole file whose check fails, and say so in the notes.
+
+        Raises:
+            DamagedFile: the file breaks the format, or its check fails.
+            UnsupportedFile: the file is of another kind, or needs weights that are not here.
+        """
+        container, grid = self._receive(data, partial)
+        verified = container.complete and container.verifies(grid.codes.tobytes())
+        notes = _missing(container, grid, verified)
+        return Received(
+            container.header, grid.codes, grid.known, grid.active, dict(container.chunks), verified, tuple(notes)
+        )
+
+    @torch.inference_mode()
+    def render(
+        self,
+        received: Received,
+        *,
+        complete: Completion = "expect",
+        seed: int = 0,
+        temperature: float = COMPLETING,
+        steps: int | None = None,
+    ) -> Rendered:
+        """Make the picture of what was received.
+
+        Args:
+            received: codes, as `receive` finds them.
+            complete: what is missing is what the prior expects (the least error), a `sample` of what it may have been
+                (see `draw`), or none.
+            seed: of a sample, from 0.
+            temperature: of a sample, above 0.
+            steps: of a sample, see `draw`.
+
+        Raises:
+            ValueError: an option is out of range.
+        """
+        if complete not in ("expect", "sample", "none"):
+            raise ValueError(f"what is missing can be completed by expect, sample or none, not {complete}")
+        notes = received.notes if received.complete else (*received.notes, COMPLETED[complete])
+        sampler = Sampler(seed, temperature)
+        grid, header = self._grid_of(received), received.header
+        if complete == "sample" and not grid.complete:
+            grid.sample(sampler, steps)
+        rgb = self._synthesize(header, grid, means=complete != "none")
+        alpha = received.chunks.get(Tag.ALPHA)
+        image = to_pil(rgb, None if alpha is None else decode_alpha(alpha, (header.height, header.width)))
+        return Rendered(image, None, notes)
+
+    @torch.inference_mode()
+    def draw(
+        self, received: Received, *, seed: int = 0, temperature: float = 1.0, steps: int | None = None
+    ) -> Received:
+        """Draw all codes that were not received.
+
+        Args:
+            received: codes, as `receive` finds them.
+            seed: draws the same codes on every machine.
+            temperature: 1 draws as often as the prior says, less keeps to what is likely.
+            steps: the surest codes first, in that many steps a group; None draws in the order of files.
+
+        Raises:
+            ValueError: an option is out of range.
+        """
+        grid = self._grid_of(received)
+        grid.sample(Sampler(seed, temperature), steps)
+        return replace(received, codes=grid.codes, known=grid.known, verified=False)
+
+    def empty(self, width: int, height: int, quality: int = 40) -> Received:
+        """What is received of a picture of which nothing was sent.  Raises `ValueError` for what no header holds."""
+        header = Header(width, height, quality, self.weights.id)
+        check_size(width, height)
+        grid = self._grid(self.weights, header)
+        return Received(header, grid.codes, grid.known, grid.active)
+
     def compress(
         self,
         image: str | Path | bytes | Image.Image | np.ndarray,
@@ -53,34 +190,11 @@ class Codec:
         bpp: float | None = None,
         effort: int | None = None,
     ) -> bytes:
-        """A ``.pqm`` file of a picture: a path, the bytes of an image file, a PIL image, or a uint8 array (H, W, 3).
+        """The bytes of a .pqm file of a picture: see `encode`."""
+        encoded = self.encode(image, quality, size=size, bpp=bpp, effort=effort)
+        self.notes = list(encoded.notes)
+        return encoded.data
 
-        ``quality`` is 0 to 100.  With ``size``, the file takes exactly that many bytes instead, or fewer if quality
-        100 does: a bare file, without check and alpha, whose last codes are left to the model.  ``bpp`` is a size in
-        bits a pixel.  ``effort`` is the number of steps that refine the choice of codes against the pixels (see
-        ``models.assignment``): 0 is fastest, 8 saves another 1 %, None is 4, or 0 beyond 8 megapixels.
-        Raises ``InvalidImage`` if there is no picture in what is given, ``ValueError`` if the quality or the effort
-        is out of range, the size too small for a header, or both sizes are given.
-        """
-        if quality != int(quality) or not 0 <= quality <= 100:
-            raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
-        if effort is not None and (effort != int(effort) or not 0 <= effort <= MOST_EFFORT):
-            raise ValueError(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
-        if size is not None and bpp is not None:
-            raise ValueError("a size is given in bytes or in bits a pixel, not both")
-        picture = read_picture(image)
-        self.notes = list(picture.notes)
-        height, width = picture.rgb.shape[:2]
-        if bpp is not None:
-            size = int(bpp * width * height / 8)
-        if size is not None:
-            return self._compress_to(picture, size, effort)
-        quality, scale = setting(int(quality))
-        grid, payload = self._encode(shrink(picture.rgb, scale), quality, effort)
-        chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
-        return write(Header(width, height, quality, self.weights.id, scale), payload, chunks, grid.codes.tobytes())
-
-    @torch.inference_mode()
     def decompress(
         self,
         data: bytes,
@@ -91,27 +205,12 @@ class Codec:
         steps: int | None = None,
         partial: bool = False,
     ) -> Image.Image:
-        """The picture in a ``.pqm`` file.
+        """The picture in the bytes of a .pqm file: see `receive` and `render`."""
+        received = self.receive(data, partial=partial)
+        rendered = self.render(received, complete=complete, seed=seed, temperature=temperature, steps=steps)
+        self.notes = list(rendered.notes)
+        return rendered.image
 
-        A file cut short decodes to what its bytes determine, and ``notes`` says so.  The rest is what the prior
-        expects (the least error), a ``sample`` of what it may have been (see ``CodeGrid.sample``), or nothing.  A
-        whole file whose check fails is an error, unless ``partial``.  Raises ``DamagedFile`` or ``UnsupportedFile``,
-        ``ValueError`` for a seed or temperature out of range.
-        """
-        if complete not in ("expect", "sample", "none"):
-            raise ValueError(f"what is missing can be completed by expect, sample or none, not {complete}")
-        sampler = Sampler(seed, temperature)
-        container, grid = self._receive(data, partial)
-        self._tell(container, grid, complete)
-        if complete == "sample" and not grid.complete:
-            grid.sample(sampler, steps)
-        rgb = self._synthesize(container.header, grid, means=complete != "none")
-        alpha = container.chunks.get(Tag.ALPHA)
-        return to_pil(
-            rgb, None if alpha is None else decode_alpha(alpha, (container.header.height, container.header.width))
-        )
-
-    @torch.inference_mode()
     def generate(
         self,
         width: int,
@@ -122,14 +221,10 @@ class Codec:
         temperature: float = 1.0,
         steps: int | None = None,
     ) -> Image.Image:
-        """A picture of which nothing was sent: all codes of a quality are drawn.  Raises ``ValueError`` as above."""
-        header = Header(width, height, quality, self.weights.id)
-        check_size(width, height)
-        grid = self._grid(self.weights, header)
-        grid.sample(Sampler(seed, temperature), steps)
-        return to_pil(self._synthesize(header, grid), None)
+        """A picture of which nothing was sent: see `empty` and `draw`."""
+        drawn = self.draw(self.empty(width, height, quality), seed=seed, temperature=temperature, steps=steps)
+        return self.render(drawn).image
 
-    @torch.inference_mode()
     def repaint(
         self,
         data: bytes,
@@ -139,28 +234,38 @@ class Codec:
         temperature: float = 1.0,
         steps: int | None = None,
     ) -> Image.Image:
-        """The picture in a ``.pqm`` file, with the region of ``mask`` (H, W) bool drawn anew from its surroundings.
+        """The picture in a .pqm file, with the region of `mask` (H, W) bool drawn anew from its surroundings.
 
-        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn.  Raises as ``decompress`` does.
+        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn. Raises as `receive` and `draw` do,
+        and `ValueError` where the mask has another size than the picture.
         """
-        sampler = Sampler(seed, temperature)
-        container, grid = self._receive(data)
-        header = container.header
+        received = self.receive(data)
+        header = received.header
         if mask.shape != (header.height, header.width):
             raise ValueError(f"the mask is {mask.shape[1]}x{mask.shape[0]}, the picture {header.width}x{header.height}")
         side = STRIDE << header.scale
         masked = np.pad(mask, ((0, -header.height % side), (0, -header.width % side)))
-        grid.forget(masked.reshape(grid.height, side, grid.width, side).any((1, 3)).ravel())
-        grid.sample(sampler, steps)
-        self.notes = []
-        return to_pil(self._synthesize(header, grid), None)
+        rows, columns = (length // side for length in masked.shape)
+        unknown = masked.reshape(rows, side, columns, side).any((1, 3)).ravel()
+        drawn = self.draw(received.without(unknown), seed=seed, temperature=temperature, steps=steps)
+        return self.render(drawn).image
+
+    def check(self, data: bytes) -> Received:
+        """Find and verify the codes of a whole file.
+
+        Raises:
+            DamagedFile: the file is cut or damaged, or carries nothing to verify it by.
+            UnsupportedFile: it is of another kind, or needs weights that are not here.
+        """
+        received = self.receive(data)
+        if not received.verified:
+            read(data).verify(received.codes.tobytes())
+        return received
 
     def codes(self, data: bytes) -> np.ndarray:
-        """The codes (M, h, w) uint8 of a complete file, verified.  Raises ``DamagedFile`` or ``UnsupportedFile``."""
-        container, grid = self._receive(data)
-        if not container.complete:
-            container.verify(b"")  # says what keeps the file from being verified
-        return grid.codes.reshape(-1, grid.height, grid.width)
+        """The codes (M, h, w) uint8 of a whole file, verified.  Raises as `check` does."""
+        received = self.check(data)
+        return received.codes.reshape(-1, *received.shape)
 
     @torch.inference_mode()
     def ideal_bits(self, codes: np.ndarray, quality: int) -> np.ndarray:
@@ -178,20 +283,27 @@ class Codec:
 
     # -- picture to codes to bytes --------------------------------------------------------------
 
-    def _compress_to(self, picture: Picture, size: int, effort: int | None) -> bytes:
+    def _encode_to(self, picture: Picture, size: int, effort: int | None) -> Encoded:
         """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
         height, width = picture.rgb.shape[:2]
         room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
         if room < 1:
             raise ValueError(f"a file of {size} bytes has no room for more than its header")
+        notes = list(picture.notes)
         if picture.alpha is not None:
-            self.notes.append("the transparency was dropped: files of an exact size hold colours alone")
+            notes.append("the transparency was dropped: files of an exact size hold colours alone")
         bpp = 8 * room / (width * height)
         scale = sum(bpp < most for most in SCALES)
         rgb = shrink(picture.rgb, scale)
-        quality, payload = fit(lambda quality: self._encode(rgb, quality, effort)[1], room, rgb.shape[0] * rgb.shape[1])
+        tried: list[int] = []
+
+        def coded(quality: int) -> bytes:
+            tried.append(quality)
+            return self._encode(rgb, quality, effort)[1]
+
+        quality, payload = fit(coded, room, rgb.shape[0] * rgb.shape[1])
         header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
-        return write(header, payload[:room], {}, b"")
+        return Encoded(write(header, payload[:room], {}, b""), width, height, quality, scale, tuple(notes), len(tried))
 
     @torch.inference_mode(False)  # whatever the caller's is: refinement follows gradients
     @torch.no_grad()
@@ -238,23 +350,6 @@ class Codec:
             container.verify(grid.codes.tobytes())
         return container, grid
 
-    def _tell(self, container: Container, grid: CodeGrid, complete: Completion) -> None:
-        """Note what was not found in the file."""
-        framed = container.header.framed
-        self.notes = []
-        if not grid.complete:
-            cause = "was made to a size" if not framed else "is damaged" if container.complete else "is cut"
-            rest = {
-                "expect": "the model expects the rest",
-                "sample": "the rest is drawn",
-                "none": "the rest is left out",
-            }
-            self.notes.append(f"the file {cause}: {grid.share:.1%} of its codes are there, {rest[complete]}")
-        elif framed and not container.complete:
-            self.notes.append("the file is cut after its codes: they are all there, but nothing verifies them")
-        elif framed and not container.verifies(grid.codes.tobytes()):
-            self.notes.append("the file is damaged: its check fails, and the picture may be wrong from anywhere on")
-
     @torch.inference_mode()
     def _synthesize(self, header: Header, grid: CodeGrid, means: bool = True) -> np.ndarray:
         weights = grid.weights
@@ -271,6 +366,13 @@ class Codec:
         width, height = header.coded_size
         return CodeGrid(weights, -(-height // STRIDE), -(-width // STRIDE), header.quality)
 
+    def _grid_of(self, received: Received) -> CodeGrid:
+        grid = self._grid(self._weights_for(received.header), received.header)
+        for m, known in enumerate(received.known):
+            positions = np.flatnonzero(known)
+            grid.reveal(m, positions, torch.from_numpy(received.codes[m, positions]).to(self.device))
+        return grid
+
     def _level(self, weights: Weights, quality: int) -> Tensor:
         return level_of_rate(torch.tensor([weights.rates[quality]], device=self.device))
 
@@ -280,3 +382,16 @@ class Codec:
         if header.weights not in self._others:
             self._others[header.weights] = load(find(header.weights), self.device)
         return self._others[header.weights]
+
+
+def _missing(container: Container, grid: CodeGrid, verified: bool) -> list[str]:
+    """What was not found in a file."""
+    framed = container.header.framed
+    if not grid.complete:
+        cause = "was made to a size" if not framed else "is damaged" if container.complete else "is cut"
+        return [f"the file {cause}: {grid.share:.1%} of its codes are there"]
+    if framed and not container.complete:
+        return ["the file is cut after its codes: they are all there, but nothing verifies them"]
+    if framed and not verified:
+        return ["the file is damaged: its check fails, and the picture may be wrong from anywhere on"]
+    return []

@@ -5,11 +5,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pqmim.codec import Codec
-from pqmim.coding.sampler import Sampler
 
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parents[1] / "demo" / "coffee.png"
@@ -30,12 +28,12 @@ def main() -> None:
     records = json.loads((FOLDER / "digests.json").read_text()) if (FOLDER / "digests.json").exists() else {}
     for name, data in files.items():
         decoded = np.asarray(codec.decompress(data))
-        _, grid = codec._receive(data)
+        received = codec.receive(data)
         name = f"{codec.weights.id:03x}-{name}.pqm"
         (FOLDER / name).write_bytes(data)
         records[name] = {
             "file": hashlib.sha256(data).hexdigest(),
-            "codes": hashlib.sha256(grid.codes.tobytes()).hexdigest(),
+            "codes": hashlib.sha256(received.codes.tobytes()).hexdigest(),
             "shape": list(decoded.shape),
             "mean": [round(float(value), 3) for value in decoded.mean((0, 1))],
         }
@@ -45,10 +43,8 @@ def main() -> None:
 
 
 def drawn(codec: Codec, data: bytes, steps: int | None) -> str:
-    _, grid = codec._receive(data[: len(data) // 2])
-    with torch.inference_mode():
-        grid.sample(Sampler(seed=1, temperature=1.0), steps)
-    return hashlib.sha256(grid.codes.tobytes()).hexdigest()
+    received = codec.receive(data[: len(data) // 2])
+    return hashlib.sha256(codec.draw(received, seed=1, temperature=1.0, steps=steps).codes.tobytes()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,108 @@
+"""What the codec gives back: frozen values that carry their notes.
+
+A note is one line about what could not be kept, found or verified. Values are made by `Codec.encode`, `Codec.receive`
+and `Codec.render`; several threads may make and read them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pqmim.bitstream.header import Header
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+STRIDE = 16  # pixels that a position spans on each side
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture as a .pqm file.
+
+    Attributes:
+        data: the bytes of the file.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        quality: the quality that the header names, 0 to 100, at the scale of coding.
+        scale: the picture was coded at 1/2**scale of its size.
+        notes: what of the picture the file does not keep, one line each.
+        trials: how often the picture was coded until its size was met.
+    """
+
+    data: bytes
+    width: int
+    height: int
+    quality: int
+    scale: int = 0
+    notes: tuple[str, ...] = ()
+    trials: int = 1
+
+    @property
+    def bpp(self) -> float:
+        """Bits of the whole file for each pixel of the picture."""
+        return 8 * len(self.data) / (self.width * self.height)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What the bytes of a file determine.
+
+    Attributes:
+        header: the file's header.
+        codes: (M, h * w) uint8, positions in raster order; 0 where a code is unknown.
+        known: (M, h * w) bool, whether each code is known.
+        active: the first `active` sub-quantizers are those that the file's quality sends.
+        chunks: data beside the codes, by tag; those that arrived whole.
+        verified: the check of a whole file matches its bytes and its codes.
+        notes: what was not found in the file, one line each.
+    """
+
+    header: Header
+    codes: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    active: int
+    chunks: Mapping[int, bytes] = field(default_factory=dict)
+    verified: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of positions; one stands for 16 x 16 pixels at the scale of coding."""
+        width, height = self.header.coded_size
+        return -(-height // STRIDE), -(-width // STRIDE)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every code that the quality sends is known."""
+        return bool(self.known[: self.active].all())
+
+    @property
+    def share(self) -> float:
+        """Share, 0 to 1, of the codes that the quality sends which are known."""
+        return float(self.known[: self.active].mean()) if self.active else 1.0
+
+    def without(self, positions: NDArray[np.bool_]) -> Received:
+        """The same with all codes at `positions` (h * w,) bool unknown."""
+        codes = np.where(positions, np.uint8(0), self.codes)
+        return replace(self, codes=codes, known=self.known & ~positions, verified=False)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A decoded picture.
+
+    Attributes:
+        image: mode RGB, or RGBA where the file carries alpha.
+        invented: (H, W) float32, the share of each pixel's codes, 0 to 1, that was not sent but completed or drawn;
+            None where it was not asked for.
+        notes: those of what was received, and how the rest was completed.
+    """
+
+    image: Image.Image
+    invented: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
