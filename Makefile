@@ -1,21 +1,40 @@
-# make demo   compress the sample photo at several qualities: a table, and one picture that shows them side by side
-# make test   install what the tests need, and run them
+# make demo        compress the sample photo at several qualities: a table, and one picture that shows them side by side
+# make test        install what the tests need, and run all of them, with the coverage of src
+# make test-fast   the quick ones, in under a minute
+# make check       what continuous integration runs: lint, types, import contracts, tests
+# make docs        build the pages of docs/ into site/
 #
-# Both work in .venv, made with PYTHON (3.10 or newer).
+# All work in .venv, made with PYTHON (3.10 or newer).
 PYTHON ?= python3
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 # --no-compile: of PyTorch's thousands of files few are ever imported, and those are compiled then
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --editable
+SOURCES := src tests benchmarks demo
 
-.PHONY: demo test clean
+.PHONY: demo test test-fast check lint docs clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/demo.py
 
 test: $(VENV)/installed-test
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n 2 --cov --cov-report=term
+
+test-fast: $(VENV)/installed-test
+	$(RUN) -m pytest -q -n 2 -m "not slow"
+
+check: lint test
+
+lint: $(VENV)/installed-test
+	$(VENV)/bin/ruff check --quiet $(SOURCES)
+	$(VENV)/bin/ruff format --quiet --check $(SOURCES)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+docs: $(VENV)/installed
+	$(INSTALL) '.[docs]'
+	$(VENV)/bin/mkdocs build --strict
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created
 	@echo "Installing pqmim into $(VENV); PyTorch is a large download the first time."
@@ -33,4 +52,4 @@ $(VENV)/created:
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo/out
+	rm -rf $(VENV) demo/out site
