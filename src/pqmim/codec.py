@@ -11,8 +11,9 @@ from torch import Tensor
 
 from pqmim.bitstream.container import Container, Tag, read, write
 from pqmim.bitstream.header import Header
-from pqmim.coding.grid import Choose, CodeGrid
-from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
+from pqmim.coding.grid import Grid
+from pqmim.coding.loop import decode, encode, expect, information, sample, surest_first, turns
+from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import COMPLETING, Sampler
 from pqmim.dial import MOST_EFFORT, SCALES, default_effort, fit, setting
 from pqmim.errors import DamagedFile
@@ -33,6 +34,29 @@ COMPLETED = {
     "sample": "what is missing is drawn",
     "none": "what is missing is left out",
 }
+
+
+class CodeGrid(Grid):
+    """The codes of a picture at a quality, and what the prior knows of them."""
+
+    def __init__(self, weights: Weights, height: int, width: int, quality: int):
+        super().__init__(len(weights.quantizer.dimensions), height, width, weights.active[quality])
+        self.weights, self.quality = weights, quality
+        self.context = weights.prior.context(height, width, quality)
+
+    def sample(self, sampler: Sampler, steps: int | None = None) -> None:
+        """Draw all codes that are not known: as files are coded, or the surest first in that many `steps` a group."""
+        if steps is None:
+            order = (replace(turn, temperature=sampler.heat) for turn in turns(self.weights.groups, self))
+            sample(self, self.context, order, sampler)
+        else:
+            surest_first(self, self.context, self.weights.groups, sampler, steps)
+
+    def vectors(self, means: bool = True) -> Tensor:
+        """Codewords (1, h * w, C) in codebook units; where a code is unknown the prior's mean, or else codeword 0."""
+        quantizer = self.weights.quantizer
+        words = [quantizer.codebook[m, :, :d].cpu().numpy() for m, d in enumerate(quantizer.dimensions)]
+        return torch.from_numpy(expect(self, words, self.context if means else None)).to(quantizer.codebook)[None]
 
 
 class Codec:
@@ -270,16 +294,9 @@ class Codec:
     @torch.inference_mode()
     def ideal_bits(self, codes: np.ndarray, quality: int) -> np.ndarray:
         """Information (M,) in bits that the integer prior finds in codes (M, h, w) uint8, by sub-quantizer."""
-        bits = np.zeros(len(codes))
-
-        def given(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
-            found = torch.from_numpy(codes[m].ravel()[positions]).to(self.device).long()
-            bits[m] += (PRECISION - table.diff().gather(1, found[:, None]).double().log2()).sum().item()
-            return found
-
         grid = CodeGrid(self.weights, *codes.shape[1:], quality)
-        grid.fill(grid.schedule(), given)
-        return bits
+        order = turns(self.weights.groups, grid)
+        return information(grid, grid.context, order, codes.reshape(len(codes), -1))
 
     # -- picture to codes to bytes --------------------------------------------------------------
 
@@ -312,20 +329,7 @@ class Codec:
         steps = default_effort(image.shape[2] * image.shape[3]) if effort is None else int(effort)
         assignment = Assignment(self.weights, image, quality, steps)
         grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
-        return grid, self._coded(grid, assignment.cheapest)
-
-    def _coded(self, grid: CodeGrid, choose: Choose) -> bytes:
-        """The payload of an empty grid, which is filled."""
-        encoder = RangeEncoder()
-
-        def coded(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
-            found = choose(m, positions, table)[:, None]
-            sizes = table.diff().gather(1, found)
-            encoder.encode(table.gather(1, found)[:, 0].cpu().numpy(), sizes[:, 0].cpu().numpy())
-            return found[:, 0]
-
-        grid.fill(grid.schedule(), coded)
-        return encoder.finish()
+        return grid, encode(grid, grid.context, turns(self.weights.groups, grid), assignment.cheapest)
 
     # -- bytes to codes to picture --------------------------------------------------------------
 
@@ -338,12 +342,7 @@ class Codec:
         grid = self._grid(self._weights_for(header), header)
         if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * grid.active * grid.known.shape[1]:
             raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
-        decoder = RangeDecoder(container.payload)
-
-        def decoded(m: int, positions: np.ndarray, table: Tensor) -> Tensor:
-            return torch.from_numpy(decoder.decode(table.cpu().numpy())).to(self.device)
-
-        grid.fill(grid.schedule(), decoded)
+        decode(grid, grid.context, turns(grid.weights.groups, grid), RangeDecoder(container.payload))
         if container.complete and not partial:
             if not grid.complete:
                 raise DamagedFile("the file is damaged: its bytes end before its codes do")
@@ -370,7 +369,8 @@ class Codec:
         grid = self._grid(self._weights_for(received.header), received.header)
         for m, known in enumerate(received.known):
             positions = np.flatnonzero(known)
-            grid.reveal(m, positions, torch.from_numpy(received.codes[m, positions]).to(self.device))
+            grid.reveal(m, positions, received.codes[m, positions])
+            grid.context.reveal(m, positions, received.codes[m, positions])
         return grid
 
     def _level(self, weights: Weights, quality: int) -> Tensor:

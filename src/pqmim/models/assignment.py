@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pqmim.coding.prior import Frequencies
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, in_strips
 from pqmim.release import Weights
@@ -55,13 +56,13 @@ class Assignment:
             self._choose_few(z, image, tile, seen)
         self._few, self._errors = self._few.flatten(1, 2), self._errors.flatten(1, 2)  # (M, h * w, F)
 
-    def cheapest(self, m: int, positions: np.ndarray, table: Tensor) -> Tensor:
-        """Codes (n,) of sub-quantizer ``m``, by the frequencies (n, K + 1) that the decoder will have."""
-        at = torch.from_numpy(positions).to(table.device)
-        few = self._few[m].index_select(0, at).long()  # (n, F)
-        sizes = table.gather(1, few + 1).sub_(table.gather(1, few))
+    def cheapest(self, m: int, positions: np.ndarray, frequencies: Frequencies) -> np.ndarray:
+        """Codes (n,) of sub-quantizer ``m`` at positions (n,), by the frequencies that the decoder will have."""
+        at = torch.from_numpy(positions).to(self._few.device)
+        few = self._few[m].index_select(0, at)  # (n, F)
+        sizes = torch.from_numpy(frequencies.sizes(few.cpu().numpy())).to(few.device)
         cost = self._errors[m].index_select(0, at).float().sub_(sizes.float().log2_())
-        return few.gather(1, cost.argmin(1, keepdim=True))[:, 0]
+        return few.gather(1, cost.argmin(1, keepdim=True))[:, 0].cpu().numpy()
 
     def _choose_few(self, z: Tensor, image: Tensor, tile: Tile, seen: Tile) -> None:
         """Candidates of a tile and their errors, for aims refined by all that is ``seen``."""

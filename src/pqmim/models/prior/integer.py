@@ -30,6 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pqmim.coding.prior import CumulativeFrequencies
+from pqmim.coding.range_coder import PRECISION
 from pqmim.models.prior.masked import (
     ACTIVATION,
     LIMIT,
@@ -45,7 +47,6 @@ from pqmim.models.prior.masked import (
 )
 from pqmim.models.transforms import blend
 
-PRECISION = 16  # log2 of the sum of frequencies
 QUALITIES = 101
 OUTSIDE = -(1 << 24)  # attention score of a key beyond the picture
 NOTHING = (10 << 11) - 1  # deficit of an attention score whose weight is 0, as that of any larger one is
@@ -204,7 +205,7 @@ class IntegerPrior:
         self.embed, self.mean, self.precision, self.free = (
             Exact(tensors, n) for n in ("embed", "mean", "precision", "free")
         )
-        self.blocks = [IntegerBlock(tensors, index) for index in range(_blocks(tensors))]
+        self._blocks = [IntegerBlock(tensors, index) for index in range(_blocks(tensors))]
         self.feature = tensors["feature"]  # (M, K, D)
         self.first = [sum(self.dimensions[:m]) for m in range(self.size + 1)]
         self.level = tensors["level"]
@@ -218,6 +219,13 @@ class IntegerPrior:
         self.beta = torch.tensor(
             [round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device
         )
+
+    @property
+    def blocks(self) -> int:
+        return len(self._blocks)
+
+    def context(self, height: int, width: int, quality: int) -> "IntegerContext":
+        return IntegerContext(self, height, width, quality)
 
     def blank(self, batch: int, height: int, width: int) -> Tensor:
         """Input of ``tokens`` with every code masked: int8 (B, h, w, F)."""
@@ -240,11 +248,11 @@ class IntegerPrior:
             self.reveal(inputs, index, positions, codes[..., index].flatten()[positions])
         return inputs
 
-    def tokens(self, inputs: Tensor, quality: int) -> Tensor:
-        """Hidden states int8 (B, h, w, d) of what is known."""
+    def tokens(self, inputs: Tensor, quality: int, blocks: int | None = None) -> Tensor:
+        """Hidden states int8 (B, h, w, d) of what is known, after the first `blocks` blocks (None: all)."""
         x = self.embed(inputs.flatten(0, 2)) + self.level[quality]
         x = x.view(*inputs.shape[:3], -1)
-        for block in self.blocks:
+        for block in self._blocks[:blocks]:
             x = block(x)
         return activations(x)
 
@@ -285,6 +293,27 @@ def frequencies(logits: Tensor, temperature: int = 16) -> Tensor:
     table = torch.zeros(len(logits), codewords + 1, dtype=torch.int32, device=logits.device)
     table[:, 1:] = mass.mul_((1 << PRECISION) - codewords).div_(total).floor_()
     return table.add_(torch.arange(codewords + 1, device=logits.device, dtype=torch.int32))
+
+
+class IntegerContext:
+    """What an integer prior knows of one picture: a `coding.prior.Context`."""
+
+    def __init__(self, prior: IntegerPrior, height: int, width: int, quality: int) -> None:
+        self._prior, self._quality = prior, quality
+        self._inputs = prior.blank(1, height, width)
+
+    def reveal(self, m: int, positions: np.ndarray, codes: np.ndarray) -> None:
+        self._prior.reveal(self._inputs, m, torch.from_numpy(positions), torch.from_numpy(codes).to(self._prior.device))
+
+    def forget(self, positions: np.ndarray) -> None:
+        self._inputs.view(-1, self._inputs.shape[-1])[torch.from_numpy(positions)] = 0
+
+    def frequencies(
+        self, coded: range, positions: np.ndarray, blocks: int | None = None, temperature: int = 16
+    ) -> Iterator[tuple[int, slice, CumulativeFrequencies]]:
+        tokens = self._prior.tokens(self._inputs, self._quality, blocks).flatten(0, 2)[torch.from_numpy(positions)]
+        for m, part, table in self._prior.tables(tokens, coded, temperature):
+            yield m, part, CumulativeFrequencies(table.cpu().numpy())
 
 
 class IntegerBlock:
