@@ -211,8 +211,9 @@ def compared(runs: list[tuple[Variant, dict, dict]]) -> list[dict]:
         row = {"name": variant.name, "words": variant.words, **facts, "bpp": curve[0], "psnr": curve[1]}
         if rows:
             try:
-                found = bd_rate((rows[0]["bpp"], rows[0]["psnr"]), rising(curve))
-                row |= {"bd_rate": found.percent, "psnr_range": [found.low, found.high]}
+                first, other = (rows[0]["bpp"], rows[0]["psnr"]), rising(curve)
+                reached = [max(first[1][0], other[1][0]), min(first[1][-1], other[1][-1])]
+                row |= {"bd_rate": bd_rate(first, other), "psnr_range": reached}
             except ValueError:  # too few points, or no quality in common
                 row["bd_rate"] = None
         rows.append(row)

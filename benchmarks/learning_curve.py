@@ -32,7 +32,7 @@ def main() -> None:
     plt.rcParams["svg.hashsalt"] = "pqmim"  # the same figure for the same log
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     found = [line for line in lines if line["stage"] == "transforms" and "held_back/psnr_0" in line]
-    excess = [bd_rate(curve(found[-1]), curve(line)).percent for line in found]
+    excess = [bd_rate(curve(found[-1]), curve(line)) for line in found]
     first = max(line["step"] for line in found if line["run"] == 1)
     steps = [line["step"] + first * (line["run"] - 1) for line in found]
     left.plot(steps, excess, marker="o", markersize=3, color=COLOURS[0])

@@ -1,4 +1,4 @@
-"""Writes the tables of the README, docs/hybrid.md and docs/ablations.md anew from results/.
+"""Writes the tables of docs/results.md, docs/hybrid.md and docs/ablations.md anew from results/.
 
     python benchmarks/tables.py            # --check only says whether they are what results/ says
 
@@ -15,22 +15,33 @@ from pathlib import Path
 
 from scipy.interpolate import PchipInterpolator
 
-from pqmim.evaluation.bdrate import Curve
-from pqmim.evaluation.bdrate import bd_rate as difference
+from pqmim.evaluation.bdrate import Curve, bd_rate, quality_span
+from pqmim.evaluation.comparison import bd_interval, bd_tables, per_photo_bd_rates
+from pqmim.evaluation.published import REFERENCES as PUBLISHED
+from pqmim.evaluation.published import chosen, read_published
 from pqmim.evaluation.results import curve
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/hybrid.md", "docs/ablations.md")
+PAGES = ("docs/results.md", "docs/hybrid.md", "docs/ablations.md")
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 OWN = {"pqmim": "pqmim", "pqmim-fast": "pqmim, effort 0", "pqmim-refined": "pqmim, effort 16"}
-NAMES = {"pqmim-fast": "effort 0", "pqmim-refined": "effort 16", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF"}
+NAMES = {
+    "pqmim-fast": "effort 0", "pqmim-refined": "effort 16", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF",
+    "avif-444": "AVIF, slow", "jxl": "JPEG XL",
+}
+COLUMNS = ("pqmim", "pqmim-fast", "pqmim-refined", "webp", "avif", "avif-444", "jxl")
 REFERENCES = {
     "jpeg": "JPEG (progressive, optimised, 4:2:0)",
     "webp": "WebP (method 6)",
     "avif": "AVIF (speed 6, 4:2:0)",
+    "avif-444": "AVIF (speed 2, 4:4:4)",
+    "jxl": "JPEG XL (effort 7)",
     "bmshj2018-hyperprior": "hyperprior (Ballé et al. 2018), published",
     "mbt2018-mean": "mean-scale hyperprior (Minnen et al. 2018), published",
+    "cheng2020-anchor": "cheng2020-anchor (Cheng et al. 2020), published",
+    "BPG 4:4:4": "BPG, 4:4:4, published",
+    "AV1": "AV1, published",
     "VTM (VVC)": "VTM, published",
 }
 QUALITIES = (0, 10, 20, 40, 50, 60, 80, 100)
@@ -60,19 +71,51 @@ def rewritten(text: str) -> str:
     return BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
 
 
-def bd_rate() -> str:
-    """What pqmim and the classical codecs need beyond each reference, at equal PSNR."""
-    measured = result("kodak/codecs.json")
-    names = [*_efforts(measured["codecs"]), "webp", "avif"]
+def bd_psnr() -> str:
+    """What the codecs need beyond each reference at equal PSNR, band by band."""
+    return _bands("psnr")
+
+
+def bd_msssim() -> str:
+    """The same at equal MS-SSIM."""
+    return _bands("ms_ssim")
+
+
+def _bands(measure: str) -> str:
+    measured = result("kodak/codecs.json")["codecs"]
+    codecs = {name: measured[name] for name in COLUMNS if name in measured}
+    published = chosen(read_published(ROOT / "results" / "published" / "kodak.json"), PUBLISHED)
     rows = []
-    references = measured["bd_rate"] | measured["bd_rate_published"]
-    for reference, words in REFERENCES.items():
-        found = references[reference]
-        percent = [found["percent"].get(name) for name in names]
-        shown = ["" if value is None else f"{value:+.1f} %" for value in percent]
-        low, high = found.get("range_bpp") or found["bpp"]["pqmim"]
-        rows.append([words, f"{low:.3g} to {high:.3g} bpp", f"**{shown[0]}**", *shown[1:]])
-    return markdown(["against", "range", *(NAMES.get(name, name) for name in names)], rows)
+    for reference, bands in bd_tables(codecs, published, measure).items():
+        for band, row in bands.items():
+            cells = ["" if row.percent.get(name) is None else f"{row.percent[name]:+.1f} %" for name in codecs]
+            strong = [
+                f"**{cell}**" if cell and name == "pqmim" else cell for name, cell in zip(codecs, cells, strict=True)
+            ]
+            low, high = row.qualities
+            words = REFERENCES[reference] if band == next(iter(bands)) else ""
+            rows.append([words, f"{row.rates[0]:.2f} to {row.rates[1]:.2f}", f"{low:.1f} to {high:.1f}", *strong])
+    names = (NAMES.get(name, name) for name in codecs)
+    return markdown(["against", "its bpp", "dB", *names], rows)
+
+
+def intervals() -> str:
+    """The BD-rate of the default over each measured codec, with its interval over photos, both measures."""
+    codecs = result("kodak/codecs.json")["codecs"]
+    tables = {measure: bd_tables(codecs, {}, measure) for measure in ("psnr", "ms_ssim")}
+    rows = []
+    for reference in tables["psnr"]:
+        cells = []
+        for measure, table in tables.items():
+            row = table[reference]["whole"]
+            found = bd_interval(codecs, (reference, "pqmim"), row, measure)
+            value = row.percent["pqmim"]
+            spread = "" if found is None else f" ({found[0]:+.1f} to {found[1]:+.1f})"
+            cells.append("" if value is None else f"{value:+.1f} %{spread}")
+        singles = [value for value in per_photo_bd_rates(codecs, (reference, "pqmim")).values() if value is not None]
+        fewer = f"{sum(value < 0 for value in singles)} of {len(singles)}"
+        rows.append([REFERENCES[reference], *cells, fewer])
+    return markdown(["pqmim against", "PSNR", "MS-SSIM", "photos on which it needs fewer bits"], rows)
 
 
 def dial() -> str:
@@ -193,7 +236,7 @@ def rivals() -> str:
     references = *learned, curve(shipped["webp"]), curve(shipped["avif"])
     rows = []
     for name, found in curves.items():
-        against = ["" if other is found else f"{difference(other, found, span).percent:+.1f} %" for other in references]
+        against = ["" if other is found else f"{_within(other, found, span):+.1f} %" for other in references]
         rows.append([name, *against, f"{found[0][0]:.3f} to {found[0][-1]:.3f} bpp"])
     (rate,), (quality,) = curve(trained["vq"])
     rows.append(
@@ -206,6 +249,12 @@ def rivals() -> str:
 def _efforts(codecs: dict) -> list[str]:
     """Which of our own codecs were measured, the default first."""
     return [name for name in OWN if name in codecs]
+
+
+def _within(reference: Curve, test: Curve, rates: tuple[float, float]) -> float:
+    """The BD-rate over the qualities that both codecs reach between two rates."""
+    spans = [quality_span(points, rates) for points in (reference, test)]
+    return bd_rate(reference, test, (max(span[0] for span in spans), min(span[1] for span in spans)))
 
 
 def _beyond(reference: Curve, rate: float, quality: float) -> str:
@@ -254,7 +303,7 @@ def _ablation(part: str, name: str, head: Sequence[str] = (), facts: Sequence[Se
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
-        *(bd_rate, rivals, dial, entropy, sizes, speed),
+        *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed),
         *(tiny, prefix, completion),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
     )

@@ -8,7 +8,6 @@ last, forward and backward.  Multiply-adds count as two operations; a step as th
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from pqmim.evaluation.run import cpu_model
+from pqmim.evaluation.machine import machine
 from pqmim.models.transforms import STEM, TransformConfig
 from pqmim.training import recipe
 from pqmim.training.data import Photos
@@ -42,7 +41,7 @@ def main() -> None:
         for channels, stride in ((STEM, 8), (config.latent, 16))
     )
     found = {
-        "machine": {"cpu": cpu_model(), "threads": torch.get_num_threads(), "cores": os.cpu_count()},
+        "machine": machine(torch.get_num_threads()),
         "batch": batch,
         "crop": crop,
         "seconds_a_step": round(seconds, 4),

@@ -1,24 +1,20 @@
 import numpy as np
 import pytest
 
-from pqmim.evaluation.bdrate import bd_rate
+from pqmim.evaluation.bdrate import at_rate, bd_rate, compare, quality_span
 
 RATES = np.array([0.1, 0.2, 0.45, 0.8, 1.5])
 QUALITIES = np.array([25.0, 28.1, 31.5, 34.0, 36.2])
 
 
 def test_equal_curves():
-    result = bd_rate((RATES, QUALITIES), (RATES, QUALITIES))
-    assert result[:3] == (0, 25, 36.2)
-    assert result.reference_rates == pytest.approx((0.1, 1.5))
+    assert bd_rate((RATES, QUALITIES), (RATES, QUALITIES)) == 0
 
 
-@pytest.mark.parametrize("rate_range", [None, (0.15, 1.0), (0.01, 10)])
-def test_a_fifth_less_everywhere_is_minus_20_percent(rate_range):
-    result = bd_rate((RATES, QUALITIES), (0.8 * RATES, QUALITIES), rate_range)
-    assert result.percent == pytest.approx(-20)
-    back = bd_rate((0.8 * RATES, QUALITIES), (RATES, QUALITIES), rate_range)
-    assert back.percent == pytest.approx(25)
+@pytest.mark.parametrize("qualities", [None, (26.0, 35.0), (25.0, 36.2)])
+def test_a_fifth_less_everywhere_is_minus_20_percent(qualities):
+    assert bd_rate((RATES, QUALITIES), (0.8 * RATES, QUALITIES), qualities) == pytest.approx(-20)
+    assert bd_rate((0.8 * RATES, QUALITIES), (RATES, QUALITIES), qualities) == pytest.approx(25)
 
 
 def test_a_hand_computed_case():
@@ -28,28 +24,52 @@ def test_a_hand_computed_case():
     """
     q = np.arange(0.0, 5.0)
     reference, test = (np.exp(q[:4]), q[:4]), (np.exp(1.5 * q[1:] - 1), q[1:])
-    result = bd_rate(reference, test)
-    assert result.percent == pytest.approx(0, abs=1e-9)
-    assert (result.low, result.high) == (1, 3)
-    # From e^2 on, the reference has qualities from 2; the other curve has them from 2 as well.
-    result = bd_rate(reference, test, (np.exp(2), np.exp(9)))
-    assert result.percent == pytest.approx(100 * np.expm1(0.25))
-    assert (result.low, result.high) == pytest.approx((2, 3))
-    assert result.reference_rates == pytest.approx((np.exp(2), np.exp(3)))
+    assert bd_rate(reference, test) == pytest.approx(0, abs=1e-9)
+    assert bd_rate(reference, test, (2, 3)) == pytest.approx(100 * np.expm1(0.25))
+    with pytest.raises(ValueError, match="do not both reach 0.00 to 3.00 dB"):
+        bd_rate(reference, test, (0, 3))
 
 
-def test_a_range_of_rates_cuts_both_curves():
-    better = (RATES, QUALITIES + 2)
-    result = bd_rate((RATES, QUALITIES), better, (0.2, 0.8))
-    assert result.low == pytest.approx(30.1)  # the better curve at 0.2
-    assert result.high == pytest.approx(34.0)  # the reference at 0.8
-    assert result.percent < -20
+def test_a_band_of_rates_is_the_references():
+    assert quality_span((RATES, QUALITIES), (0.2, 0.8)) == pytest.approx((28.1, 34.0))
+    assert quality_span((RATES, QUALITIES), (0.01, 10)) == (25.0, 36.2)
+
+
+def test_the_cells_of_a_row_are_over_one_interval():
+    """The worse codec reaches less of the band, so that the better one is compared over that part alone too."""
+    reference = (RATES, QUALITIES)
+    short = (1.25 * RATES, np.array([25.0, 28.1, 31.5, 34.0, 35.6]))
+    bent = (RATES * np.array([0.5, 0.5, 0.5, 0.5, 1.0]), QUALITIES)  # half the rate up to 34 dB, the same at the top
+    alone = compare(reference, {"bent": bent}, (0.2, 1.5))
+    both = compare(reference, {"bent": bent, "short": short}, (0.2, 1.5))
+    assert alone is not None and both is not None
+    assert alone.qualities == pytest.approx((28.1, 36.2)) and both.qualities == pytest.approx((28.1, 35.6))
+    for row, tests in ((alone, {"bent": bent}), (both, {"bent": bent, "short": short})):
+        assert row.percent == {name: bd_rate(reference, test, row.qualities) for name, test in tests.items()}
+    assert both.percent["bent"] < alone.percent["bent"] - 0.5
+    assert both.rates[0] == pytest.approx(0.2) and 0.8 < both.rates[1] < 1.5
+
+
+def test_a_codec_that_reaches_too_little_of_a_band_does_not_narrow_it():
+    reference = (RATES, QUALITIES)
+    far = (RATES[:4], QUALITIES[:4] - 6)  # 19 to 28 dB
+    row = compare(reference, {"same": reference, "far": far}, (0.2, 1.5))
+    assert row is not None
+    assert row.percent == {"same": 0, "far": None} and row.qualities == pytest.approx((28.1, 36.2))
+    assert compare(reference, {"far": far}, (0.2, 1.5)) is None
+    assert compare(reference, {"same": reference}, (2, 3)) is None
+
+
+def test_a_measure_at_a_rate_is_linear_in_its_logarithm():
+    curve = ([0.4, 0.1, 0.2], [1.0, 5.0, 3.0])
+    assert at_rate(curve, 0.1) == 5 and at_rate(curve, 0.4) == 1
+    assert at_rate(curve, 0.2 * 2**0.5) == pytest.approx(2)
+    assert at_rate(curve, 0.09) is None and at_rate(curve, 0.41) is None and at_rate(([], []), 0.1) is None
 
 
 def test_the_order_of_points_does_not_matter():
     shuffled = [3, 0, 4, 1, 2]
-    result = bd_rate((RATES[shuffled], QUALITIES[shuffled]), (0.9 * RATES, QUALITIES))
-    assert result.percent == pytest.approx(-10)
+    assert bd_rate((RATES[shuffled], QUALITIES[shuffled]), (0.9 * RATES, QUALITIES)) == pytest.approx(-10)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +91,4 @@ def test_what_cannot_be_compared(test, message):
 
 def test_a_curve_outside_the_range():
     with pytest.raises(ValueError, match="no part from 2 to 3"):
-        bd_rate((RATES, QUALITIES), (RATES, QUALITIES), (2, 3))
+        quality_span((RATES, QUALITIES), (2, 3))

@@ -1,10 +1,14 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
 from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, SCALE_WEIGHTS, ms_ssim, ms_ssim_db, psnr
+
+ROOT = Path(__file__).parents[2]
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -97,6 +101,28 @@ def test_ms_ssim_agrees_with_its_definition():
     a = photo(161, 162)
     b = noisy(a, 25)
     assert ms_ssim(a, b) == pytest.approx(direct_ms_ssim(a, b), abs=1e-9)
+
+
+def demo_photo(height: int, width: int) -> np.ndarray:
+    return np.asarray(Image.open(ROOT / "demo" / "coffee.png").convert("RGB"))[96 : 96 + height, 100 : 100 + width]
+
+
+@pytest.mark.parametrize(
+    "change, value",
+    [
+        (lambda a: a // 24 * 24 + 12, 0.9610663590812983),
+        (lambda a: np.roll(a, 1, axis=1), 0.9704460777378351),
+        (lambda a: a // 2 + 20, 0.8530420031880753),
+    ],
+    ids=["coarse", "shifted", "dark"],
+)
+def test_ms_ssim_agrees_with_a_known_library(change, value):
+    """Values of pytorch-msssim 1.0.0, in float64 with windows of float32: 2e-6 is what that rounding leaves.
+
+    Sides that halve four times, since libraries part over the last row of an odd one.
+    """
+    a = demo_photo(192, 256)
+    assert ms_ssim(a, change(a).astype(np.uint8)) == pytest.approx(value, abs=2e-6)
 
 
 def test_ms_ssim_needs_161_pixels():

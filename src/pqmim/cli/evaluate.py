@@ -8,10 +8,12 @@ from typing import Any
 from pqmim.cli.jobs import check_target
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_codec_options, add_verb, check_device, extra_packages
+from pqmim.errors import PqmimError
 
+MEASURES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 DETAILS = """\
-Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif, jxl where its
-Pillow plug-in is installed, and the learned rivals hyperprior=FILE and vq=FILE, with weights that
+Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif (speed 6, 4:2:0),
+avif-444 (speed 2, 4:4:4), jxl where its Pillow plug-in is installed, and the learned rivals hyperprior=FILE and vq=FILE, with weights that
 `pqmim train` wrote (vq has a file a rate: repeat it, and they make one curve). Rates are sizes of
 coded files, header included. Prints the means and the BD-rates; --json keeps these and the
 measures of each photo. --published curves have to be of the same photos. --features adds the
@@ -41,38 +43,42 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--plot", type=_plot, metavar="FILE", help="draw them: PSNR over rate, as .svg or .png")
     parser.add_argument("--published", type=Path, metavar="FILE", help="JSON of published curves to compare with")
     parser.add_argument("--features", type=Path, metavar="FILE", help="SqueezeNet 1.1's weights, for its distance")
+    parser.add_argument("--update", action="store_true", help="keep the other codecs of the file that --json names")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_codec_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    for target in (args.json, args.plot):
-        if target is not None:
-            check_target(target, args.force)
+    if args.update and args.json is None:
+        raise PqmimError("--update needs the file of earlier results: name it with --json.")
+    if args.json is not None:
+        check_target(args.json, args.force or args.update)
+    if args.plot is not None:
+        check_target(args.plot, args.force)
     check_device(args.device)
     with extra_packages("eval"):
-        from pqmim.evaluation.published import landmarks, read_published
+        from pqmim.evaluation.published import chosen, read_published
         from pqmim.evaluation.report.plots import rd_plot
-        from pqmim.evaluation.results import write_results
-        from pqmim.evaluation.run import evaluate
+        from pqmim.evaluation.results import read_results, write_results
+        from pqmim.evaluation.run import Options, evaluate
 
-        published = None if args.published is None else read_published(args.published)
-        results = evaluate(
-            args.folder,
-            args.codec,
+        published = {} if args.published is None else read_published(args.published)
+        options = Options(
             weights=args.weights,
             device=args.device,
             threads=args.threads,
             features=args.features,
             published=published,
+            earlier=read_results(args.json) if args.update else None,
             progress=sys.stderr.isatty(),
         )
+        results = evaluate(args.folder, args.codec, options)
         say(_table(results))
         if args.json is not None:
-            write_results(results, args.json, args.force)
+            write_results(results, args.json, args.force or args.update)
         if args.plot is not None:
-            rd_plot([results], args.plot, landmarks(published or {}), force=args.force)
+            rd_plot([results], args.plot, chosen(published), force=args.force)
     return 0
 
 
@@ -89,18 +95,13 @@ def _table(results: dict[str, Any]) -> str:
                 f"{row['encode_s']:>8.2f}{row['decode_s']:>8.2f}"
             )
             lines.append(line + (f"{_number(row['squeezenet'], 5):>12}" if features else ""))
-    for reference, table in results["bd_rate"].items():
-        low, high = table["range_bpp"]
-        for name, percent in table["percent"].items():
-            lines.append(f"BD-rate of {name} over {reference}, {low} to {high} bpp: {_number(percent, 1)} %")
-    for reference, table in results.get("bd_rate_published", {}).items():
-        for name, percent in table["percent"].items():
-            if percent is None:
-                lines.append(f"BD-rate of {name} over {reference} (published): the curves do not meet")
-                continue
-            (low, high), (least, most) = table["psnr"][name], table["bpp"][name]
-            overlap = f"{low:.1f} to {high:.1f} dB, its {least:.2f} to {most:.2f} bpp"
-            lines.append(f"BD-rate of {name} over {reference} (published), {overlap}: {percent:.1f} %")
+    for measure, tables in results["bd_rate"].items():
+        for reference, bands in tables.items():
+            for band, row in bands.items():
+                low, high = row[measure]
+                words = f"BD-rate over {MEASURES[measure]}, {low:.1f} to {high:.1f} dB ({band}), against {reference}"
+                cells = (f"{name} {percent:+.1f} %" for name, percent in row["percent"].items() if percent is not None)
+                lines.append(f"{words}: {', '.join(cells)}")
     return "\n".join(lines)
 
 

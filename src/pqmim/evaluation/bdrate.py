@@ -1,8 +1,8 @@
-"""Bjøntegaard's delta rate: how many more bytes one codec needs than another for the same quality."""
+"""Bjøntegaard's delta rate: how many more bits one codec needs than another for the same quality."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -10,33 +10,111 @@ from scipy.interpolate import PchipInterpolator
 Curve = tuple[Sequence[float], Sequence[float]]  # rates in bits a pixel, qualities in dB
 
 MIN_POINTS = 4
+LEAST_SHARE = 0.9  # of a row's qualities that a codec has to reach for a cell in it
 
 
-class BDRate(NamedTuple):
-    percent: float  # negative: the tested codec needs fewer bits than the reference
-    low: float  # the qualities over which the mean was taken
-    high: float
-    reference_rates: tuple[float, float]  # at these, in bits a pixel
+@dataclass(frozen=True)
+class Row:
+    """BD-rates of several codecs against one reference, all over the same qualities."""
+
+    rates: tuple[float, float]  # the reference's, in bits a pixel, at the ends of the interval
+    qualities: tuple[float, float]  # the interval in dB
+    percent: Mapping[str, float | None]  # by codec; negative: fewer bits than the reference; None: does not reach it
 
 
-def bd_rate(reference: Curve, test: Curve, rate_range: tuple[float, float] | None = None) -> BDRate:
-    """Mean difference of rate at equal quality, in percent of the reference's.
+def bd_rate(reference: Curve, test: Curve, qualities: tuple[float, float] | None = None) -> float:
+    """Mean difference of rate at equal quality, in percent of the reference's: negative where the test needs fewer bits.
 
     The logarithm of the rate is interpolated over quality by monotone cubics (PCHIP), as in the common test conditions
-    of JVET, and its difference averaged over the qualities that both curves reach. With `rate_range`, each curve is
-    first cut to the part between these two rates: only qualities that both codecs reach within them count.
+    of JVET, and its difference averaged over an interval of qualities.
 
-    Raises ValueError where a curve has fewer than four points or its quality does not rise with its rate, and where
-    no quality is reached by both curves.
+    Args:
+        reference: The curve that percentages are of.
+        test: The curve that is compared with it.
+        qualities: The interval in dB, which both curves have to reach; None for all that both reach.
+
+    Raises:
+        ValueError: A curve has fewer than four points, its quality does not rise with its rate, or the curves do not
+            reach an interval in common, or not the one given.
     """
     curves = [_log_rate_over_quality(*reference), _log_rate_over_quality(*test)]
-    spans = [_span(curve, rate_range) for curve in curves]
-    low, high = max(span[0] for span in spans), min(span[1] for span in spans)
+    reached = max(curve.x[0] for curve in curves), min(curve.x[-1] for curve in curves)
+    low, high = reached if qualities is None else qualities
     if low >= high:
         raise ValueError("The curves have no quality in common, so their rates cannot be compared.")
+    if low < reached[0] - 1e-9 or high > reached[1] + 1e-9:
+        raise ValueError(f"The curves do not both reach {low:.2f} to {high:.2f} dB.")
     areas = [float(curve.integrate(low, high)) for curve in curves]
-    rates = tuple(math.exp(curves[0](quality)) for quality in (low, high))
-    return BDRate(100 * math.expm1((areas[1] - areas[0]) / (high - low)), low, high, rates)
+    return 100 * math.expm1((areas[1] - areas[0]) / (high - low))
+
+
+def compare(reference: Curve, tests: Mapping[str, Curve], band: tuple[float, float]) -> Row | None:
+    """BD-rates of several codecs in one band of the reference's rates, over one interval of qualities.
+
+    The interval is what the reference reaches within the band, narrowed to what all the codecs reach. A codec that
+    reaches less than nine tenths of the reference's part of the band, or whose curve is none, gets None and narrows
+    nothing.
+
+    Args:
+        reference: The curve whose rates the band is of.
+        tests: Curves by the codec's name.
+        band: The lowest and the highest rate, in bits a pixel.
+
+    Returns:
+        The row, or None where the reference has no part in the band or no codec reaches it.
+    """
+    try:
+        low, high = quality_span(reference, band)
+    except ValueError:
+        return None
+    reached: dict[str, tuple[float, float]] = {}
+    for name, test in tests.items():
+        try:
+            curve = _log_rate_over_quality(*test)
+        except ValueError:
+            continue
+        span = max(low, float(curve.x[0])), min(high, float(curve.x[-1]))
+        if span[1] - span[0] >= LEAST_SHARE * (high - low):
+            reached[name] = span
+    if not reached:
+        return None
+    interval = max(span[0] for span in reached.values()), min(span[1] for span in reached.values())
+    if interval[0] >= interval[1]:
+        return None
+    percent = {name: bd_rate(reference, tests[name], interval) if name in reached else None for name in tests}
+    over_quality = _log_rate_over_quality(*reference)
+    rates = math.exp(over_quality(interval[0])), math.exp(over_quality(interval[1]))
+    return Row(rates, interval, percent)
+
+
+def quality_span(curve: Curve, rates: tuple[float, float]) -> tuple[float, float]:
+    """The lowest and the highest quality that a curve reaches within a range of rates.
+
+    Raises:
+        ValueError: The curve is none, see `bd_rate`, or has no part within the range.
+    """
+    over_quality = _log_rate_over_quality(*curve)
+    low, high = float(over_quality.x[0]), float(over_quality.x[-1])
+    least, most = (math.log(rate) for rate in rates)
+    if most <= over_quality(low) or least >= over_quality(high):
+        raise ValueError(f"A rate-distortion curve has no part from {rates[0]} to {rates[1]} bits a pixel.")
+    if least > over_quality(low):
+        low = float(over_quality.solve(least, extrapolate=False)[0])
+    if most < over_quality(high):
+        high = float(over_quality.solve(most, extrapolate=False)[0])
+    return low, high
+
+
+def at_rate(curve: Curve, rate: float) -> float | None:
+    """A measure at a rate, linear between neighbouring settings in the logarithm of the rate; None outside of them.
+
+    The measure may rise or fall with the rate, so that it serves distances as well as qualities.
+    """
+    order = np.argsort(curve[0])
+    rates, values = np.asarray(curve[0], np.float64)[order], np.asarray(curve[1], np.float64)[order]
+    if not len(rates) or not rates[0] <= rate <= rates[-1]:
+        return None
+    return float(np.interp(math.log(rate), np.log(rates), values))
 
 
 def _log_rate_over_quality(rates: Sequence[float], qualities: Sequence[float]) -> PchipInterpolator:
@@ -49,18 +127,3 @@ def _log_rate_over_quality(rates: Sequence[float], qualities: Sequence[float]) -
     if np.any(np.diff(rates) <= 0) or np.any(np.diff(qualities) <= 0):
         raise ValueError("The quality of a rate-distortion curve has to rise with its rate.")
     return PchipInterpolator(qualities, np.log(rates))
-
-
-def _span(curve: PchipInterpolator, rate_range: tuple[float, float] | None) -> tuple[float, float]:
-    """The lowest and the highest quality of a curve, or of its part within a range of rates."""
-    low, high = curve.x[0], curve.x[-1]
-    if rate_range is None:
-        return low, high
-    least, most = (math.log(rate) for rate in rate_range)
-    if most <= curve(low) or least >= curve(high):
-        raise ValueError(f"A rate-distortion curve has no part from {rate_range[0]} to {rate_range[1]} bits a pixel.")
-    if least > curve(low):
-        low = float(curve.solve(least, extrapolate=False)[0])
-    if most < curve(high):
-        high = float(curve.solve(most, extrapolate=False)[0])
-    return low, high

@@ -129,7 +129,7 @@ def _jpeg(threads: int | None) -> PillowCodec:
     return PillowCodec(
         "jpeg",
         "JPEG",
-        (2, 5, 8, 12, 16, 20, 25, 30, 40, 50, 60, 70, 80),
+        (2, 5, 8, 12, 16, 20, 25, 30, 40, 50, 60, 70, 80, 90),
         {library: features.version(library)},
         progressive=True,
         optimize=True,
@@ -140,22 +140,24 @@ def _jpeg(threads: int | None) -> PillowCodec:
 def _webp(threads: int | None) -> PillowCodec:
     if not features.check("webp"):
         raise MissingCodec("This Pillow was built without WebP: install a wheel of Pillow from PyPI.")
-    settings = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80)
+    settings = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
     return PillowCodec("webp", "WEBP", settings, {"libwebp": features.version("webp")}, method=6)
 
 
 def _avif(threads: int | None) -> PillowCodec:
+    return _avif_as("avif", threads, speed=6, subsampling="4:2:0")
+
+
+def _avif_444(threads: int | None) -> PillowCodec:
+    return _avif_as("avif-444", threads, speed=2, subsampling="4:4:4")
+
+
+def _avif_as(name: str, threads: int | None, **options: object) -> PillowCodec:
     if not features.check("avif"):
         raise MissingCodec("This Pillow has no AVIF: install Pillow 11.3 or newer from PyPI.")
-    return PillowCodec(
-        "avif",
-        "AVIF",
-        (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70),
-        {"libavif": features.version("avif")},
-        speed=6,
-        subsampling="4:2:0",
-        max_threads=threads or os.cpu_count(),
-    )
+    settings = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80)
+    library = {"libavif": features.version("avif")}
+    return PillowCodec(name, "AVIF", settings, library, max_threads=threads or os.cpu_count(), **options)
 
 
 def _jxl(threads: int | None) -> PillowCodec:
@@ -166,7 +168,7 @@ def _jxl(threads: int | None) -> PillowCodec:
     return PillowCodec(
         "jxl",
         "JXL",
-        (0, 2, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85),
+        (0, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 85, 90),
         {"pillow-jxl-plugin": importlib.metadata.version("pillow-jxl-plugin")},
         effort=7,
         num_threads=threads or -1,
@@ -177,6 +179,7 @@ CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
     "jpeg": _jpeg,
     "webp": _webp,
     "avif": _avif,
+    "avif-444": _avif_444,
     "jxl": _jxl,
 }
 RIVALS = ("hyperprior", "vq")

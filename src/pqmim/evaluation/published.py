@@ -2,16 +2,16 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pqmim.errors import PqmimError
-from pqmim.evaluation.bdrate import Curve, bd_rate
+from pqmim.evaluation.bdrate import Curve
 from pqmim.evaluation.metrics import ms_ssim_db
-from pqmim.evaluation.results import curve
 
-LANDMARKS = ("bmshj2018-hyperprior", "mbt2018-mean", "VTM (VVC)")
+LANDMARKS = ("bmshj2018-hyperprior", "mbt2018-mean", "VTM (VVC)")  # few enough for a plot
+REFERENCES = ("bmshj2018-hyperprior", "mbt2018-mean", "cheng2020-anchor", "BPG 4:4:4", "AV1", "VTM (VVC)")
 """The learned codecs that this one is measured by, and the best of the hand-made."""
 
 
@@ -53,38 +53,9 @@ def published_curves(record: object) -> dict[str, PublishedCurve]:
         raise ValueError("no published curves") from error
 
 
-def landmarks(published: Mapping[str, PublishedCurve]) -> dict[str, PublishedCurve]:
-    """Few enough curves for a plot: those of `LANDMARKS`, or all where there are none of these."""
-    return {name: known for name, known in published.items() if name in LANDMARKS} or dict(published)
-
-
-def published_bd_rates(
-    codecs: Mapping[str, Mapping], published: Mapping[str, PublishedCurve], measure: str = "psnr"
-) -> dict[str, dict]:
-    """BD-rates of measured codecs against published ones, over all the qualities that both of a pair reach.
-
-    `codecs` are those of an evaluation, `measure` is psnr or ms_ssim. Returns {published name: {"percent":
-    {codec: ...}, measure: {codec: [low, high]}, "bpp": {codec: [low, high]}}}: percent of the published codec's rate,
-    the qualities that the mean was taken over, in dB, and the published codec's rates there; null where the curves do
-    not meet.
-    """
-    tables = {}
-    for reference, known in published.items():
-        if not known.points(measure)[0]:
-            continue
-        table: dict[str, dict] = {"percent": {}, measure: {}, "bpp": {}}
-        for name, codec in codecs.items():
-            try:
-                result = bd_rate(known.points(measure), curve(codec, measure))
-            except ValueError:  # too few settings, or curves that do not meet
-                cells = (None, None, None)
-            else:
-                qualities = [round(result.low, 3), round(result.high, 3)]
-                cells = (round(result.percent, 2), qualities, [round(rate, 4) for rate in result.reference_rates])
-            for column, cell in zip(table.values(), cells):
-                column[name] = cell
-        tables[reference] = table
-    return tables
+def chosen(published: Mapping[str, PublishedCurve], names: Sequence[str] = LANDMARKS) -> dict[str, PublishedCurve]:
+    """The curves of these names, in this order, or all where there are none of these."""
+    return {name: published[name] for name in names if name in published} or dict(published)
 
 
 def _curve(codec: dict) -> PublishedCurve:

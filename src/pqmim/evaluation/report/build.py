@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pqmim.errors import OutputError, PqmimError
-from pqmim.evaluation.published import PublishedCurve, landmarks, published_curves
+from pqmim.evaluation.published import PublishedCurve, chosen, published_curves
 from pqmim.evaluation.report.crops import Example
 from pqmim.evaluation.report.page import Evaluation, page
 from pqmim.evaluation.report.plots import TITLES, draw_rd
@@ -52,7 +52,7 @@ def render(evaluations: Sequence[Evaluation], examples: Sequence[Example] = ()) 
         for measure in TITLES:
             path = f"plots/{number}-{_slug(evaluation.name)}-{measure}.svg"
             try:
-                content[path] = draw_rd([evaluation.record], landmarks(evaluation.published), measure=measure)
+                content[path] = draw_rd([evaluation.record], chosen(evaluation.published), measure=measure)
             except ValueError:  # not measured
                 continue
             plots[measure] = path

@@ -8,11 +8,13 @@ from pathlib import PurePath
 from typing import NamedTuple
 from urllib.parse import quote
 
-from pqmim.evaluation.published import PublishedCurve, landmarks, published_bd_rates
+from pqmim.evaluation.bdrate import Row
+from pqmim.evaluation.codecs import CLASSICAL
+from pqmim.evaluation.comparison import bd_tables, per_photo_bd_rates
+from pqmim.evaluation.published import REFERENCES, PublishedCurve
 from pqmim.evaluation.report.crops import RATES, Example
 from pqmim.evaluation.report.markup import Html, element, joined, table
 from pqmim.evaluation.report.plots import NAMES, OWN, TITLES
-from pqmim.evaluation.run import bd_rates
 
 DB = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}  # the measures that BD-rates are taken over
 MEANS = {  # headings of the tables of means, and digits after the point
@@ -78,9 +80,9 @@ def _evaluation(number: int, evaluation: Evaluation) -> Html:
         element("h2", evaluation.title, id=f"evaluation-{number}"),
         element("p", _circumstances(evaluation), class_="faint"),
         *(_plot(evaluation, measure) for measure in evaluation.plots),
-        *(_bd_rates(codecs, measure) for measure in DB),
-        *(_published(evaluation, measure) for measure in DB),
+        *(_bd_rates(evaluation, measure) for measure in DB),
         _sources(evaluation.published),
+        _photos(codecs),
         _seconds(record),
         _means(codecs),
     )
@@ -111,53 +113,50 @@ def _plot(evaluation: Evaluation, measure: str) -> Html:
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def _bd_rates(codecs: Mapping, measure: str) -> Html:
-    """The measured codecs against one another."""
-    tables = bd_rates(codecs, measure)
-    if not any(value is not None for bd in tables.values() for value in bd["percent"].values()):
+def _bd_rates(evaluation: Evaluation, measure: str) -> Html:
+    """The measured codecs against one another and against published curves: the first of these at once, others folded."""
+    codecs = evaluation.record["codecs"]
+    tables = bd_tables(codecs, evaluation.published, measure)
+    if not tables:
         return Html("")
-    rows = [
-        [
-            joined(_name(reference), element("small", "{} to {} bpp".format(*bd["range_bpp"]))),
-            *(_difference(bd["percent"].get(name), bd[measure].get(name)) for name in codecs),
-        ]
-        for reference, bd in tables.items()
-    ]
+    head = ["against", "qualities", *map(_name, codecs)]
+    first: list[list[str]] = []
+    rest: list[list[str]] = []
+    for reference, rows in tables.items():
+        shown = reference in codecs or reference in REFERENCES or len(evaluation.published) <= len(REFERENCES)
+        (first if shown else rest).extend(_row(reference, band, row, list(codecs)) for band, row in rows.items())
     return joined(
         element("h3", f"Bits at equal {DB[measure]}"),
         element(
             "p",
             f"BD-rate: the bits that a column's codec needs at equal {DB[measure]} beyond those of the row's, in "
-            "percent; less is better. PCHIP over log rate, between the rates given; below each figure, the qualities "
-            "that both codecs reach there, over which the mean is taken.",
-            class_="faint",
-        ),
-        table(["against", *map(_name, codecs)], rows),
-    )
-
-
-def _published(evaluation: Evaluation, measure: str) -> Html:
-    """The measured codecs against published curves: landmarks at once, the others folded."""
-    codecs = evaluation.record["codecs"]
-    tables = published_bd_rates(codecs, evaluation.published, measure)
-    if not tables:
-        return Html("")
-    head, first, rest = ["against", *map(_name, codecs)], [], []
-    for name, bd in tables.items():
-        cells = [_difference(bd["percent"][codec], bd[measure][codec], bd["bpp"][codec]) for codec in codecs]
-        (first if name in landmarks(evaluation.published) else rest).append([name, *cells])
-    return joined(
-        element("h3", f"Beside published curves, at equal {DB[measure]}"),
-        element(
-            "p",
-            "BD-rate against figures that others published for the same photos; their rates may leave headers out. "
-            "Below each figure, the qualities that both curves reach and the published codec's rates there: the "
-            "mean is over these alone. Empty where curves do not meet.",
+            "percent; less is better. PCHIP over log rate. A row is a band of its codec's rates; all of its cells are "
+            "means over the same qualities, those that its codecs reach. Published figures may leave headers out.",
             class_="faint",
         ),
         table(head, first) if first else "",
         element("details", element("summary", "More published curves"), table(head, rest)) if rest else "",
     )
+
+
+def _row(reference: str, band: str, row: Row, codecs: Sequence[str]) -> list[str]:
+    name = joined(_name(reference), element("small", "{:.2f} to {:.2f} bpp".format(*row.rates)))
+    cells = [Html("") if row.percent.get(codec) is None else _percent(row.percent[codec] or 0.0) for codec in codecs]
+    return [name, f"{band}: {row.qualities[0]:.1f} to {row.qualities[1]:.1f} dB", *cells]
+
+
+def _photos(codecs: Mapping) -> Html:
+    """Photo by photo, what our codec needs beyond each classical one that was measured."""
+    others = [name for name in codecs if name in CLASSICAL]
+    if OWN not in codecs or not others or not codecs[OWN]["per_image"]:
+        return Html("")
+    columns = [per_photo_bd_rates(codecs, (other, OWN)) for other in others]
+    rows = [
+        [photo, *("" if column.get(photo) is None else _percent(column[photo]) for column in columns)]
+        for photo in codecs[OWN]["per_image"]
+    ]
+    inner = table([f"{OWN} against", *map(_name, others)], rows)
+    return element("details", element("summary", "Photo by photo: BD-rate over PSNR"), inner)
 
 
 def _sources(published: Mapping[str, PublishedCurve]) -> Html:
@@ -235,14 +234,8 @@ def _name(codec: str) -> Html:
     return element("span", name, class_="own") if codec == OWN else joined(name)
 
 
-def _difference(percent: float | None, qualities: Sequence[float] | None, rates: Sequence[float] | None = None) -> Html:
-    """A BD-rate above what it was taken over; empty where there is none."""
-    if percent is None:
-        return Html("")
-    lines = ["{:.1f} to {:.1f} dB".format(*qualities)]
-    if rates is not None:
-        lines.append("{:.2f} to {:.2f} bpp".format(*rates))
-    return joined(f"{percent:+.1f} %".replace("-", "−"), *(element("small", line) for line in lines))
+def _percent(value: float) -> str:
+    return f"{value:+.1f} %".replace("-", "−")
 
 
 def _source(source: str) -> Html:
