@@ -11,6 +11,7 @@ so the untrained pair *is* a transform codec, and training only ever improves on
     (B, C, H/16, W/16) ── blocks ──► latent z            and the mirror image on the way back
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +69,7 @@ class Block(nn.Module):
     """
 
     compiles = True  # see training.loop
+    scale: Tensor
 
     def __init__(self, channels: int, expansion: float, levels: int):
         super().__init__()
@@ -149,7 +151,12 @@ class Synthesis(nn.Module):
 
 
 def in_strips(
-    transform: nn.Module, x: Tensor, level: Tensor, inner: int, outer: int, positions: int = 1 << 14
+    transform: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    level: Tensor,
+    inner: int,
+    outer: int,
+    positions: int = 1 << 14,
 ) -> Tensor:
     """Apply a transform to strips of ``x`` (1, C, H, W) of about so many latent positions each, to bound memory.
 
