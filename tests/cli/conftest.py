@@ -3,6 +3,7 @@
 import io
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,40 +15,65 @@ from pqmim.bitstream.container import read, write
 from pqmim.bitstream.header import Header
 from pqmim.cli import main
 from pqmim.image.picture import read_picture
+from pqmim.results import Encoded, Received, Rendered
 
 
 class FakeCodec:
     """Keeps a picture's size, mean colour and quality in a real container; its payload is its codes."""
 
     opened: ClassVar[list[dict]] = []
-    efforts: ClassVar[list[int]] = []  # of each picture compressed
-    asked: ClassVar[list[dict]] = []  # options of each picture decoded or made
+    encoded: ClassVar[list[dict]] = []  # options of each picture compressed
+    asked: ClassVar[list[dict]] = []  # options of each picture received, rendered or made
 
     def __init__(self, weights=None, *, device="cpu", threads=None):
         self.opened.append({"weights": weights, "device": device, "threads": threads})
-        self.notes = []
 
-    def compress(self, image, quality=50, *, size=None, bpp=None, effort=None):
-        self.efforts.append(effort)
+    def encode(self, image, quality=50, *, size=None, bpp=None, **options):
+        self.encoded.append(options)
         picture = read_picture(image)
-        self.notes = picture.notes
         height, width = picture.rgb.shape[:2]
         size = size if bpp is None else int(bpp * width * height / 8)
-        if size is not None:
-            header = Header(width, height, 0, weights=0x3AB, framed=False)
-            if size <= len(header.pack()):
-                raise ValueError(f"a file of {size} bytes has no room for more than its header")
-            return write(header, bytes(size - len(header.pack())), {}, b"")
-        codes = bytes(np.rint(picture.rgb.mean((0, 1))).astype(np.uint8))
-        return write(Header(width, height, quality, weights=0x3AB), codes, {}, codes)
+        notes = tuple(picture.notes)
+        if size is None:
+            codes = bytes(np.rint(picture.rgb.mean((0, 1))).astype(np.uint8))
+            data = write(Header(width, height, quality, weights=0x3AB), codes, {}, codes)
+            return Encoded(data, width, height, quality, notes=notes)
+        header = Header(width, height, 0, weights=0x3AB, framed=False)
+        if size <= len(header.pack()):
+            raise ValueError(f"a file of {size} bytes has no room for more than its header")
+        data = write(header, bytes(min(size, 5000) - len(header.pack())), {}, b"")
+        return Encoded(data, width, height, 0, notes=notes)
 
-    def decompress(self, data, *, partial=False, **options):
+    def receive(self, data, *, partial=False, **options):
         container = read(data)
         self.asked.append({"partial": partial, **options})
-        size = (container.header.width, container.header.height)
-        if partial or not container.complete:
-            return Image.new("RGB", size, (options["seed"], len(data) % 256, 0))
-        return Image.new("RGB", size, tuple(self.codes(data).ravel().tolist()))
+        if container.complete and not partial:
+            container.verify(container.payload)
+        codes = np.frombuffer(container.payload[:3].ljust(3, b"\0"), np.uint8)[:, None]
+        kept = Received(container.header, codes, codes > -1, 3, {0: data}, container.complete, tuple(self.notes(data)))
+        positions = kept.shape[0] * kept.shape[1]
+        return replace(kept, codes=codes.repeat(positions, 1), known=kept.known.repeat(positions, 1))
+
+    def render(self, received, *, seed=0, invented=False, **options):
+        self.asked.append({"seed": seed, **options})
+        size = (received.header.width, received.header.height)
+        length = len(received.chunks[0])
+        colour = (
+            tuple(received.codes[:, 0].tolist())
+            if received.verified and options.get("complete") != "sample"
+            else (seed % 256, length % 256, 0)
+        )
+        share = np.full(size[::-1], 0.5, np.float32) if invented else None
+        return Rendered(Image.new("RGB", size, colour), share, received.notes)
+
+    def notes(self, data):
+        return ()
+
+    def compress(self, image, quality=50, **options):
+        return self.encode(image, quality, **options).data
+
+    def decompress(self, data, **options):
+        return self.render(self.receive(data), **options).image
 
     def generate(self, width, height, **options):
         self.asked.append(options)
@@ -58,11 +84,6 @@ class FakeCodec:
         self.asked.append({"masked": int(mask.sum()), **options})
         return Image.new("RGB", (header.width, header.height), (options["seed"], 0, 0))
 
-    def codes(self, data):
-        container = read(data)
-        container.verify(container.payload)
-        return np.frombuffer(container.payload, np.uint8).reshape(3, 1, 1)
-
 
 @pytest.fixture(autouse=True)
 def codec(monkeypatch):
@@ -71,7 +92,7 @@ def codec(monkeypatch):
     module.Codec = FakeCodec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
     monkeypatch.setattr(FakeCodec, "opened", [])
-    monkeypatch.setattr(FakeCodec, "efforts", [])
+    monkeypatch.setattr(FakeCodec, "encoded", [])
     monkeypatch.setattr(FakeCodec, "asked", [])
     return FakeCodec
 

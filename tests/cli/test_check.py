@@ -3,8 +3,8 @@ import hashlib
 
 def test_prints_shape_and_digest_of_the_codes(run, photo):
     run("compress", "photo.png")
-    digest = hashlib.sha256(bytes([200, 100, 50])).hexdigest()[:16]
-    assert run("check", "photo.pqm") == (0, f"photo.pqm: good, 3x1x1 codes, digest {digest}\n".encode(), "")
+    digest = hashlib.sha256(bytes([200, 200, 100, 100, 50, 50])).hexdigest()[:16]
+    assert run("check", "photo.pqm") == (0, f"photo.pqm: good, 3x1x2 codes, digest {digest}\n".encode(), "")
 
 
 def test_damage(run, photo):

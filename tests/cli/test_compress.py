@@ -47,7 +47,7 @@ def test_a_folder_is_walked_one_level(run, here):
     (here / "in" / "notes.txt").write_text("no picture")
     status, out, err = run("compress", "in", "-o", "out")
     assert (status, err) == (0, "")
-    assert sorted(os.listdir("out")) == ["a.pqm", "b.pqm"]
+    assert sorted(os.listdir("out")) == ["a.pqm", "b.pqm", "pqmim.jsonl"]
     assert [line.split(b":")[0] for line in out.splitlines()] == [b"out/a.pqm", b"out/b.pqm"]
 
 
@@ -56,7 +56,8 @@ def test_a_bad_file_does_not_stop_the_others(run, photo):
     status, out, err = run("compress", "bad.png", "missing.png", "photo.png")
     assert status == 1
     assert out.startswith(b"photo.pqm: ")
-    assert [line.split()[1] for line in err.splitlines()] == ["bad.png:", "missing.png:"]
+    assert [line.split()[1] for line in err.splitlines()] == ["bad.png:", "missing.png:", "3"]
+    assert "1 done, 2 failed" in err.splitlines()[-1]
     assert sorted(os.listdir()) == ["bad.png", "photo.png", "photo.pqm"]
 
 
@@ -75,12 +76,14 @@ def test_force_overwrites(run, photo):
     assert pqmim.info((photo.parent / "photo.pqm").read_bytes())["width"] == 24
 
 
-def test_two_inputs_never_share_an_output(run, photo):
-    Image.new("RGB", (9, 9)).save("photo.jpg")
-    status, _, err = run("compress", "photo.png", "photo.jpg", "--force")
-    assert status == 1
-    assert err == "pqmim: photo.jpg: would become photo.pqm, as does photo.png: rename one.\n"
-    assert pqmim.info((photo.parent / "photo.pqm").read_bytes())["width"] == 24
+def test_names_that_collide_are_kept_apart(run, photo):
+    os.mkdir("other")
+    for name in ("photo.jpg", "other/photo.png", "photo.png-2.bmp"):
+        Image.new("RGB", (9, 9)).save(name)
+    assert run("compress", "photo.png", "photo.jpg", "other", "photo.png-2.bmp", "-o", "out")[0] == 0
+    names = ["photo.jpg.pqm", "photo.png-2-2.pqm", "photo.png-2.pqm", "photo.png.pqm"]
+    assert sorted(name for name in os.listdir("out") if name.endswith(".pqm")) == names
+    assert pqmim.info("out/photo.png.pqm")["width"] == 24
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_notes_go_to_standard_error(run, here):
 def test_options_reach_the_codec(run, photo, codec):
     assert run("compress", "photo.png", "--threads", "3", "--weights", "w.safetensors", "--effort", "8")[0] == 0
     assert [str(value) for value in codec.opened[0].values()] == ["w.safetensors", "cpu", "3"]
-    assert codec.efforts == [8]
+    assert codec.encoded == [{"effort": 8}]
 
 
 @pytest.mark.parametrize("available", [True, False])

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -33,10 +34,10 @@ def test_every_verb_has_examples(run, verb, capsysbinary):
 
 
 def test_interrupted(run, photo, codec, monkeypatch):
-    def compress(self, image, quality, *, size, bpp, effort):
+    def encode(self, image, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(codec, "compress", compress)
+    monkeypatch.setattr(codec, "encode", encode)
     assert run("compress", "photo.png") == (130, b"", "")
     assert os.listdir() == ["photo.png"]
 
@@ -50,18 +51,18 @@ def test_interrupted(run, photo, codec, monkeypatch):
     ],
 )
 def test_out_of_memory_is_one_sentence(run, photo, codec, monkeypatch, error):
-    def compress(self, image, quality, *, size, bpp, effort):
+    def encode(self, image, **options):
         raise error
 
-    monkeypatch.setattr(codec, "compress", compress)
+    monkeypatch.setattr(codec, "encode", encode)
     assert run("compress", "photo.png") == (1, b"", "pqmim: photo.png: not enough memory.\n")
 
 
 def test_a_bug_is_not_hidden(run, photo, codec, monkeypatch):
-    def compress(self, image, quality, *, size, bpp, effort):
+    def encode(self, image, **options):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(codec, "compress", compress)
+    monkeypatch.setattr(codec, "encode", encode)
     with pytest.raises(RuntimeError, match="shapes"):
         run("compress", "photo.png")
 
@@ -98,16 +99,15 @@ def test_train_passes_its_options_on(run, monkeypatch):
     assert (recipe.name, data.name, out.name, others) == ("r.yaml", "in", "out", ["cpu", 1.5, "prior", 16])
 
 
-def test_train_evaluates_what_it_trained(run, photo, monkeypatch):
-    calls = []
+def test_train_evaluates_what_it_trained(run, photo, codec, monkeypatch):
     pipeline = types.ModuleType("pqmim.training.pipeline")
     pipeline.train = lambda *args: Path("new.safetensors")
     monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
-    monkeypatch.setattr("pqmim.cli.evaluate.run", lambda args: calls.append(args) or 0)
-    assert run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", photo.parent)[0] == 0
-    [args] = calls
-    assert (args.folder, args.codec, args.device, args.force) == (photo.parent, ["pqmim"], "cpu", True)
-    assert (args.weights, args.json) == (Path("new.safetensors"), Path("out/evaluation.json"))
+    os.mkdir("out")
+    status, out, _ = run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", photo.parent)
+    assert (status, out.split(b":")[0]) == (0, b"out/evaluation.json")
+    assert codec.opened[0]["weights"] == Path("new.safetensors")
+    assert "pqmim" in json.loads(Path("out/evaluation.json").read_text())["codecs"]
 
 
 def test_a_folder_to_evaluate_on_that_is_none_is_told_before_training(run, here):

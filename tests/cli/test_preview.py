@@ -13,7 +13,7 @@ def packed(run, photo):
 def test_a_strip_beside_the_file(run, packed, codec):
     status, out, _ = run("preview", "packed.pqm", "--steps", "5", "--complete", "none")
     assert (status, out) == (0, b"packed-preview.png: 5 steps, 18 to 200 bytes\n")
-    assert [request["complete"] for request in codec.asked] == ["none"] * 5
+    assert [request["complete"] for request in codec.asked[1::2]] == ["none"] * 5
     with Image.open("packed-preview.png") as strip:
         colours = {colour for _, colour in strip.convert("RGB").getcolors(1 << 20)}
     assert {(0, length, 0) for length in (18, 30, 54, 103, 200)} <= colours

@@ -29,7 +29,7 @@ def test_a_page_from_results(run, results):
 
 
 def test_photos_side_by_side(run, results, codec, monkeypatch):
-    monkeypatch.setattr(codec, "decompress", lambda self, data: Image.new("RGB", (64, 48)))
+    monkeypatch.setattr(codec, "decompress", lambda self, data, **options: Image.new("RGB", (64, 48)))
     words = "report results -o report --photos photos --weights w.bin --threads 1"
     status, _, err = run(*words.split())
     assert (status, err) == (0, "")

@@ -1,128 +1,165 @@
 """`pqmim compress`: pictures to .pqm files."""
 
 import argparse
+import hashlib
 import os
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pqmim.cli.jobs import STREAM, Batch, Job, plan, read
-from pqmim.cli.messages import note
-from pqmim.cli.options import add_codec_options, add_output_options, add_verb, open_codec
-from pqmim.errors import PqmimError
+from pqmim.cli import values
+from pqmim.cli.jobs import PICTURES, STREAM, Job, Wanted, is_pqm, make_folders, pair, plan
+from pqmim.cli.manifest import NAME
+from pqmim.cli.options import (
+    CodecOpener,
+    add_codec_options,
+    add_folder_options,
+    add_limit_option,
+    add_output_option,
+    add_verb,
+    given,
+)
+from pqmim.cli.streams import read, write
+from pqmim.cli.work import Batch, Options, Outcome
+from pqmim.errors import OutputError, PqmimError, UnsupportedFile
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
-"""Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
-
-SMALLEST = 12
-"""Bytes of the longest short header, and three more."""
+if TYPE_CHECKING:
+    from pqmim.codec import Codec
 
 DETAILS = """\
 Without the name of an output, photo.jpg becomes photo.pqm beside it. Two names, the second one
-ending in .pqm or being -, are input and output. A folder stands for the pictures in it. `-` is
-standard input or output.
+ending in .pqm or being -, are input and output. A folder stands for the pictures in it, with -r
+for those below it, too; with -o its tree is mirrored, and OUTPUT/pqmim.jsonl keeps the list: the
+same command again goes on where it stopped. `-` is standard input or output.
 
 examples:
   pqmim compress photo.jpg                     photo.pqm, at quality 50
-  pqmim compress photo.jpg small.pqm -q 20     smaller, and plainer
-  pqmim compress a.jpg b.png holiday/ -o out   several pictures, and those of a folder
+  pqmim compress photo.jpg -q 20 small.pqm     smaller, and plainer
+  pqmim compress -r holiday/ -o out --jobs 4   the pictures of a tree, by four processes
   pqmim compress photo.jpg --size 500          exactly 500 bytes, less check and transparency
+  pqmim compress photo.jpg --psnr 35           as few bytes as 35 dB take
   pqmim compress photo.jpg --effort 0          faster, worse at the same size; decoded as fast as any
   curl ... | pqmim compress - - > photo.pqm    in a pipe
 """
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "compress",
         summary="make .pqm files of pictures",
-        usage="pqmim compress [options] PHOTO [PHOTO.pqm]\n       pqmim compress [options] PHOTO|FOLDER ... [-o DIR]",
+        usage="pqmim compress [options] PHOTO [PHOTO.pqm]\n       pqmim compress [options] PHOTO|FOLDER ... [-o OUTPUT]",
         details=DETAILS,
     )
-    parser.add_argument("paths", nargs="+", metavar="PHOTO", help="a picture in any format that Pillow opens")
+    parser.add_argument("paths", nargs="+", metavar="PHOTO", help="a picture, a folder of pictures, or -")
+    _add_dial(parser)
+    parser.add_argument(
+        "--effort",
+        type=values.effort,
+        metavar="STEPS",
+        help="steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %% (default: 4, 0 beyond 8 Mpx)",
+    )
+    parser.add_argument("--keep-metadata", action="store_true", help="keep EXIF, XMP and the colour profile")
+    parser.add_argument("--verify", action="store_true", help="decode each file and compare, before it is written")
+    add_limit_option(parser)
+    add_output_option(parser, "photo.pqm beside photo.jpg")
+    add_folder_options(parser)
+    add_codec_options(parser)
+    parser.set_defaults(run=run, fail=parser.error)
+
+
+def _add_dial(parser: argparse.ArgumentParser) -> None:
     dial = parser.add_mutually_exclusive_group()
     dial.add_argument(
         "-q",
         "--quality",
-        type=_quality,
-        default=50,
+        type=values.quality,
         metavar="0..100",
         help="0: smallest, at half the size under 12; 100: best (default: 50)",
     )
-    dial.add_argument("--size", type=_size, metavar="BYTES", help="a file of exactly so many bytes: 200, 2kB")
-    dial.add_argument("--bpp", type=_bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")
-    parser.add_argument(
-        "--effort",
-        type=_effort,
-        default=None,
-        metavar="STEPS",
-        help="steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %% (default: 4, 0 beyond 8 Mpx)",
+    dial.add_argument(
+        "--size", type=values.byte_size, metavar="BYTES", help="a file of exactly so many bytes: 200, 2kB"
     )
-    add_output_options(parser)
-    add_codec_options(parser)
-    parser.set_defaults(run=run)
+    dial.add_argument("--bpp", type=values.bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")
+    dial.add_argument("--psnr", type=values.psnr, metavar="DB", help="the smallest file that has this PSNR: 35")
+    dial.add_argument("--msssim", type=values.msssim, metavar="S", help="the smallest file that has this MS-SSIM: 0.97")
 
 
 def run(args: argparse.Namespace) -> int:
-    batch = Batch(_jobs(args), force=args.force)
-    if not batch.jobs:
-        return 1
-    codec = open_codec(args)
+    """Do what the words ask for; returns the exit status."""
+    wanted = Wanted(PICTURES, (".pqm",), args.recursive)
+    jobs = pair(args.paths, args.output, wanted) or plan(args.paths, args.output, wanted)
+    if args.json and any(job.target == STREAM for job in jobs):
+        args.fail("--json and the file cannot both go to standard output")
+    make_folders(jobs, args.output)
+    encoding = given(
+        quality=args.quality,
+        size=args.size,
+        bpp=args.bpp,
+        psnr=args.psnr,
+        msssim=args.msssim,
+        effort=args.effort,
+        max_pixels=args.max_pixels,
+        keep_metadata=args.keep_metadata or None,
+        verify=args.verify or None,
+    )
+    options = Options(
+        force=args.force,
+        skip_existing=args.skip_existing,
+        json=args.json,
+        workers=args.jobs,
+        manifest=manifest_of(args),
+        settings=" ".join(f"{name}={value}" for name, value in encoding.items() if name != "verify"),
+        label="compressing",
+    )
+    return Batch(jobs, options).run(Compressing(encoding, args.force), CodecOpener.of(args))
 
-    def work(job: Job) -> str | None:
+
+def manifest_of(args: argparse.Namespace) -> str | None:
+    """Where the list of a folder's files is kept: in the folder that they go to."""
+    if args.output is None or not any(os.path.isdir(path) for path in args.paths):
+        return None
+    return os.path.join(args.output, NAME)
+
+
+@dataclass(frozen=True)
+class Compressing:
+    """One picture to one file.
+
+    Attributes:
+        options: arguments of `Codec.encode`.
+        force: an existing file is replaced.
+    """
+
+    options: dict[str, Any]
+    force: bool
+
+    def __call__(self, codec: "Codec", job: Job) -> Outcome:
+        """Do it to one file."""
+        if is_pqm(job.source):
+            raise UnsupportedFile("a .pqm file already; `pqmim decompress` makes a picture of it")
         source = read(job.source) if job.source == STREAM else job.source
         try:
-            data = codec.compress(source, args.quality, size=args.size, bpp=args.bpp, effort=args.effort)
+            encoded = codec.encode(source, **self.options)
         except ValueError as error:  # no room for a header
-            raise PqmimError(str(error), job.source) from error
-        batch.write(job, data)
-        note(job.source, codec.notes)
-        return None if job.target == STREAM else _line(job.target, data)
+            raise error if isinstance(error, PqmimError) else PqmimError(str(error), job.source) from error
+        write(job, encoded.data, self.force)
+        if "verify" in self.options and job.target != STREAM and read(job.target) != encoded.data:
+            raise OutputError("what was written does not read back", job.target)
+        count, bpp = len(encoded.data), 8 * len(encoded.data) / (encoded.width * encoded.height)
+        facts = {
+            "width": encoded.width,
+            "height": encoded.height,
+            "quality": encoded.quality,
+            "bytes": count,
+            "bpp": bpp,
+            "sha256": hashlib.sha256(encoded.data).hexdigest(),
+        }
+        line = None if job.target == STREAM else f"{job.target}: {count:,} bytes, {bpp:.3f} bpp"
+        return Outcome(line, facts, (*encoded.notes, *self._unfilled(count)))
 
-    return batch.run(work)
-
-
-def _jobs(args: argparse.Namespace) -> list[Job]:
-    if args.output is None and len(args.paths) == 2:
-        source, target = args.paths
-        if target == STREAM or os.path.splitext(target)[1].lower() == ".pqm":
-            return [Job(source, target)]
-    return plan(args.paths, args.output, PICTURES, ".pqm")
-
-
-def _line(target: str, data: bytes) -> str:
-    from pqmim.bitstream.describe import describe
-
-    return f"{target}: {len(data):,} bytes, {describe(data)['bpp']:.3f} bpp"
-
-
-def _size(text: str) -> int:
-    number, unit = (text[:-2], 1000) if text.lower().endswith("kb") else (text, 1)
-    try:
-        size = round(float(number) * unit)
-    except (ValueError, OverflowError):
-        size = 0
-    if size < SMALLEST:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of bytes, or kB, from {SMALLEST} on")
-    return size
-
-
-def _bpp(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 100:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of bits a pixel")
-    return value
-
-
-def _effort(text: str) -> int:
-    if not text.isdecimal() or len(text) > 2:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of steps from 0 to 99")
-    return int(text)
-
-
-def _quality(text: str) -> int:
-    if not text.isdecimal() or int(text) > 100:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 100")
-    return int(text)
+    def _unfilled(self, count: int) -> list[str]:
+        size = self.options.get("size")
+        if size is None or count >= size:
+            return []
+        return [f"{count:,} bytes of the {size:,} asked for: quality 100 takes no more"]

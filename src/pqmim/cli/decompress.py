@@ -1,95 +1,170 @@
 """`pqmim decompress`: .pqm files to pictures."""
 
 import argparse
-import os
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pqmim.cli.jobs import STREAM, Batch, Job, plan, read
-from pqmim.cli.messages import note
+from pqmim.cli import values
+from pqmim.cli.compress import manifest_of
+from pqmim.cli.jobs import STREAM, Job, Wanted, is_pqm, make_folders, numbered, pair, plan
 from pqmim.cli.options import (
+    CodecOpener,
     add_codec_options,
     add_completion_options,
-    add_output_options,
+    add_folder_options,
+    add_limit_option,
+    add_look_options,
+    add_output_option,
     add_verb,
-    completion,
-    numbered,
-    open_codec,
-    positive,
+    given,
+    rendering,
 )
+from pqmim.cli.streams import read, write
+from pqmim.cli.work import Batch, Options, Outcome
+
+if TYPE_CHECKING:
+    from pqmim.codec import Codec
 
 DETAILS = """\
 Without the name of an output, photo.pqm becomes photo.png beside it. Two names, the second one
 not ending in .pqm, are input and output, and the output's ending chooses its format. A folder
-stands for the .pqm files in it. `-` is standard input or output. A file that is cut, anywhere
-after its header, decodes to what its bytes determine, and the model completes the rest.
+stands for the .pqm files in it, with -r for those below it, too; with -o its tree is mirrored.
+`-` is standard input or output. A file that is cut, anywhere after its header, decodes to what its
+bytes determine, and the model completes the rest.
 
 examples:
   pqmim decompress photo.pqm                   photo.png
   pqmim decompress photo.pqm photo.webp        lossless WebP, smaller than PNG
-  pqmim decompress small/ -o out --format jpg  every file of a folder
+  pqmim decompress -r small/ -o out --format jpg  every file of a tree
   pqmim decompress - - < photo.pqm | display   in a pipe
+  pqmim decompress photo.pqm --look vivid --show-invented    photo.png and photo-invented.png
   pqmim decompress cut.pqm a.png --complete sample --variants 3   a-1.png, a-2.png, a-3.png
 """
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "decompress",
         summary="make pictures of .pqm files",
         usage="pqmim decompress [options] PHOTO.pqm [PHOTO.png]\n"
-        "       pqmim decompress [options] PHOTO.pqm|FOLDER ... [-o DIR]",
+        "       pqmim decompress [options] PHOTO.pqm|FOLDER ... [-o OUTPUT]",
         details=DETAILS,
     )
-    parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file")
+    parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file, a folder of them, or -")
     parser.add_argument(
         "--format", metavar="NAME", help="png, jpg, webp, avif, tiff, ...; default: the output's ending, or png"
     )
     parser.add_argument("--partial", action="store_true", help="decode a damaged file as far as it goes")
+    add_look_options(parser)
     add_completion_options(parser)
     parser.add_argument(
-        "--variants", type=positive, default=1, metavar="K", help="with --complete sample: several drawings"
+        "--variants",
+        type=values.positive,
+        default=1,
+        metavar="K",
+        help="with --complete sample or --look vivid: several drawings, seed by seed",
     )
-    add_output_options(parser)
+    parser.add_argument(
+        "--show-invented", action="store_true", help="write a map beside the picture: bright where it is invented"
+    )
+    add_limit_option(parser)
+    add_output_option(parser, "photo.png beside photo.pqm")
+    add_folder_options(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
-    from pqmim.image.save import encode
+    """Do what the words ask for; returns the exit status."""
+    from pqmim.image.save import FORMATS, ending_of
 
-    if args.variants > 1 and args.complete != "sample":
-        args.fail("--variants needs --complete sample")
-    jobs = _jobs(args)
-    if jobs[0].target == STREAM and args.variants > 1:
-        args.fail("--variants cannot go to standard output")
-    _ending(args, jobs[0])  # says at once what cannot be written
-    variants = {target: n for job in jobs for n, target in enumerate(numbered(job.target, args.variants))}
-    jobs = [Job(job.source, target) for job in jobs for target in numbered(job.target, args.variants)]
-    batch = Batch(jobs, force=args.force)
-    if not batch.jobs:
-        return 1
-    codec = open_codec(args)
-
-    def work(job: Job) -> str | None:
-        image = codec.decompress(read(job.source), partial=args.partial, **completion(args, variants[job.target]))
-        data, notes = encode(image, _ending(args, job), job.target)
-        batch.write(job, data)
-        note(job.source, [*codec.notes, *notes])
-        return None if job.target == STREAM else f"{job.target}: {image.width}x{image.height}"
-
-    return batch.run(work)
-
-
-def _jobs(args: argparse.Namespace) -> list[Job]:
-    if args.output is None and len(args.paths) == 2:
-        source, target = args.paths
-        if not target.lower().endswith(".pqm") and not os.path.isdir(target):
-            return [Job(source, target)]
-    return plan(args.paths, args.output, (".pqm",), f".{args.format or 'png'}")
+    if args.variants > 1 and args.complete != "sample" and not args.look:
+        args.fail("--variants needs --complete sample or --look vivid")
+    if args.format:
+        ending_of(f"output.{args.format}")
+    makes = (f".{args.format or 'png'}", *FORMATS)
+    jobs = _jobs(args, Wanted((".pqm",), makes, args.recursive))
+    if not args.format:
+        for job in jobs:
+            if job.target != STREAM:
+                ending_of(job.target)  # says at once what cannot be written
+    make_folders(jobs, args.output)
+    options = Options(
+        force=args.force,
+        skip_existing=args.skip_existing,
+        json=args.json,
+        workers=args.jobs,
+        manifest=manifest_of(args),
+        settings=" ".join(f"{name}={value}" for name, value in rendering(args).items()),
+        label="decompressing",
+    )
+    receiving = given(partial=args.partial or None, max_pixels=args.max_pixels)
+    task = Decompressing(receiving, rendering(args), args.format, args.force, args.show_invented)
+    return Batch(jobs, options).run(task, CodecOpener.of(args))
 
 
-def _ending(args: argparse.Namespace, job: Job) -> str:
+def _jobs(args: argparse.Namespace, wanted: Wanted) -> list[Job]:
+    if args.output is None and len(args.paths) == 2 and not is_pqm(args.paths[1]):
+        jobs = pair(args.paths, None, wanted) or [Job(*args.paths)]
+    else:
+        jobs = plan(args.paths, args.output, wanted)
+    if any(job.target == STREAM for job in jobs) and (args.variants > 1 or args.show_invented or args.json):
+        args.fail("only one picture can go to standard output, and nothing beside it")
+    return [Job(job.source, name, n) for job in jobs for n, name in enumerate(numbered(job.target, args.variants))]
+
+
+@dataclass(frozen=True)
+class Decompressing:
+    """One file to one picture.
+
+    Attributes:
+        receiving: arguments of `Codec.receive`.
+        rendering: arguments of `Codec.render`; the seed is that of the first variant.
+        format: of the picture, where the output's ending does not say it.
+        force: an existing picture is replaced.
+        show_invented: write a map of what is invented, too.
+    """
+
+    receiving: dict[str, Any]
+    rendering: dict[str, Any]
+    format: str | None
+    force: bool
+    show_invented: bool
+
+    def __call__(self, codec: "Codec", job: Job) -> Outcome:
+        """Do it to one file."""
+        from pqmim.image.save import encode
+
+        options = self.rendering | {"seed": self.rendering["seed"] + job.number}
+        if self.show_invented:
+            options["invented"] = True
+        rendered = codec.render(codec.receive(read(job.source), **self.receiving), **options)
+        ending = f".{self.format}" if self.format else ".png" if job.target == STREAM else _ending(job.target)
+        data, notes = encode(rendered.image, ending, job.target)
+        write(job, data, self.force)
+        facts: dict[str, Any] = {"width": rendered.image.width, "height": rendered.image.height, "bytes": len(data)}
+        line = None if job.target == STREAM else f"{job.target}: {rendered.image.width}x{rendered.image.height}"
+        if self.show_invented:
+            facts["invented"] = self._write_map(job, rendered.invented)
+        return Outcome(line, facts, (*rendered.notes, *notes))
+
+    def _write_map(self, job: Job, invented: Any) -> str:
+        """The map's name. Its pixels are 0 where all was sent, 255 where nothing was."""
+        import numpy as np
+        from PIL import Image
+
+        from pqmim.files import write_atomically
+        from pqmim.image.save import encode
+
+        target = f"{job.target.rpartition('.')[0]}-invented.png"
+        grey = Image.fromarray(np.rint(255 * np.clip(invented, 0, 1)).astype(np.uint8))
+        write_atomically(target, encode(grey, ".png", target)[0], self.force)
+        return target
+
+
+def _ending(target: str) -> str:
     from pqmim.image.save import ending_of
 
-    return ending_of(f"output.{args.format or 'png'}" if args.format or job.target == STREAM else job.target)
+    return ending_of(target)

@@ -28,6 +28,7 @@ examples:
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "evaluate",
@@ -50,6 +51,7 @@ def add_to(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Do what the words ask for; returns the exit status."""
     if args.update and args.json is None:
         raise PqmimError("--update needs the file of earlier results: name it with --json.")
     if args.json is not None:

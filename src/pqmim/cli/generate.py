@@ -1,13 +1,26 @@
 """`pqmim generate`: pictures of which nothing, or only a part, was sent."""
 
 import argparse
-import re
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
-from pqmim.cli.jobs import Batch, Job, read
-from pqmim.cli.messages import note
-from pqmim.cli.options import add_codec_options, add_sampling_options, add_verb, numbered, open_codec, sampling
+from pqmim.cli import values
+from pqmim.cli.jobs import Job, numbered
+from pqmim.cli.options import (
+    CodecOpener,
+    add_codec_options,
+    add_json_option,
+    add_output_option,
+    add_sampling_options,
+    add_verb,
+    sampling,
+)
+from pqmim.cli.streams import read, write
+from pqmim.cli.work import Batch, Options, Outcome
 from pqmim.errors import InvalidImage
+
+if TYPE_CHECKING:
+    from pqmim.codec import Codec
 
 DETAILS = """\
 Draws all codes of a picture from the model, or those under a mask: a picture of the photo's size,
@@ -21,54 +34,64 @@ examples:
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "generate",
         summary="make pictures of nothing, or repaint a region of one",
-        usage="pqmim generate -o PICTURE.png [--size WxH | --keep PHOTO.pqm --mask MASK.png] [options]",
+        usage="pqmim generate [-o PICTURE.png] [--size WxH | --keep PHOTO.pqm --mask MASK.png] [options]",
         details=DETAILS,
     )
-    parser.add_argument("-o", "--output", required=True, metavar="PICTURE", help="its ending chooses the format")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="pixels (default: 512x512)")
+    add_output_option(parser, "generated.png")
+    parser.add_argument("--size", type=values.picture_size, metavar="WxH", help="pixels (default: 512x512)")
     parser.add_argument(
-        "-q", "--quality", type=int, choices=range(101), default=40, metavar="0..100", help="detail drawn (default: 40)"
+        "-q", "--quality", type=values.quality, default=40, metavar="0..100", help="detail drawn (default: 40)"
     )
     parser.add_argument("--keep", metavar="PHOTO.pqm", help="repaint a region of this picture instead")
     parser.add_argument("--mask", metavar="MASK", help="with --keep: white where to repaint")
-    parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_sampling_options(parser)
+    parser.add_argument(
+        "--variants", type=values.positive, default=1, metavar="K", help="several drawings, seed by seed"
+    )
+    add_json_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Do what the words ask for; returns the exit status."""
     if bool(args.keep) != bool(args.mask):
         args.fail("--keep and --mask come together")
     if args.keep and args.size:
         args.fail("with --keep the size is that of the picture")
     from pqmim.image.save import encode, ending_of
 
-    ending = ending_of(args.output)
-    source = args.keep or "nothing"
-    targets = numbered(args.output, args.variants)
-    batch = Batch([Job(source, target) for target in targets], force=args.force)
-    if not batch.jobs:
-        return 1
-    codec = open_codec(args)
+    output = _output(args.output)
+    ending = ending_of(output)
+    jobs = [Job(args.keep or "nothing", name, n) for n, name in enumerate(numbered(output, args.variants))]
     data, mask = (read(args.keep), _mask(args.mask)) if args.keep else (b"", None)
 
-    def work(job: Job) -> str:
-        options = sampling(args, targets.index(job.target))
+    def draw(codec: "Codec", job: Job) -> Outcome:
+        options = sampling(args) | {"seed": args.seed + job.number}
         if mask is None:
-            image = codec.generate(*(args.size or (512, 512)), quality=args.quality, **options)
+            width, height = args.size or (512, 512)
+            image = codec.generate(width, height, quality=args.quality, **options)
         else:
             image = codec.repaint(data, mask, **options)
         picture, notes = encode(image, ending, job.target)
-        batch.write(job, picture)
-        note(job.source, [*codec.notes, *notes])
-        return f"{job.target}: {image.width}x{image.height}, seed {options['seed']}"
+        write(job, picture, args.force)
+        facts = {"width": image.width, "height": image.height, "seed": options["seed"], "bytes": len(picture)}
+        return Outcome(f"{job.target}: {image.width}x{image.height}, seed {options['seed']}", facts, tuple(notes))
 
-    return batch.run(work)
+    options = Options(force=args.force, json=args.json, label="drawing")
+    return Batch(jobs, options).run(draw, CodecOpener.of(args))
+
+
+def _output(output: str | None) -> str:
+    if output is None or not (output.endswith("/") or os.path.isdir(output)):
+        return output or "generated.png"
+    os.makedirs(output, exist_ok=True)
+    return os.path.join(output, "generated.png")
 
 
 def _mask(path: str) -> Any:
@@ -81,10 +104,3 @@ def _mask(path: str) -> Any:
     if not mask.any():
         raise InvalidImage("masks nothing: paint white what shall be drawn anew", path)
     return mask
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text} is not a size like 512x512")
-    return int(found[1]), int(found[2])

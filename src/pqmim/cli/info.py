@@ -1,42 +1,49 @@
 """`pqmim info`: what a .pqm file says of itself, without decoding it."""
 
 import argparse
-import json
 from typing import Any
 
-from pqmim.cli.jobs import Batch, Job, expand, read
-from pqmim.cli.options import add_verb
+from pqmim.cli.jobs import Job, Wanted, expand
+from pqmim.cli.options import add_json_option, add_verb
+from pqmim.cli.streams import read
+from pqmim.cli.work import Batch, Options, Outcome
 
 DETAILS = """\
 Reads no more than the file's frame, so it needs neither weights nor torch.
 
 examples:
   pqmim info photo.pqm
-  pqmim info small/ --json      one object a file, one a line
+  pqmim info -r small/ --json      one object a file, one a line
 """
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "info",
         summary="tell what .pqm files are, without decoding them",
-        usage="pqmim info [--json] PHOTO.pqm|FOLDER ...",
+        usage="pqmim info [options] PHOTO.pqm|FOLDER ...",
         details=DETAILS,
     )
-    parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file, or - for standard input")
-    parser.add_argument("--json", action="store_true", help="for programs: one JSON object a file, one a line")
+    parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file, a folder of them, or -")
+    parser.add_argument("-r", "--recursive", action="store_true", help="folders with all that is below them")
+    add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Do what the words ask for; returns the exit status."""
+    jobs = [Job(path) for path, _ in expand(args.paths, Wanted((".pqm",), (), args.recursive))]
+    return Batch(jobs, Options(json=args.json)).run(describe, lambda: None)
+
+
+def describe(codec: None, job: Job) -> Outcome:
+    """What one file says of itself."""
     from pqmim.bitstream.describe import describe
 
-    def work(job: Job) -> str:
-        facts = describe(read(job.source))
-        return json.dumps({"file": job.source, **facts}) if args.json else _sheet(job.source, facts)
-
-    return Batch([Job(path) for path in expand(args.paths, (".pqm",))]).run(work)
+    facts = describe(read(job.source))
+    return Outcome(_sheet(job.source, facts), facts)
 
 
 def _sheet(name: str, facts: dict[str, Any]) -> str:
@@ -58,4 +65,4 @@ def _state(facts: dict[str, Any]) -> str:
         return "bare: without a check, or a length that tells whether it was cut"
     if facts["state"] == "cut" and facts["payload_share"] is not None:
         return f"cut: {facts['payload_share']:.0%} of the codes' bytes are there"
-    return facts["state"]
+    return str(facts["state"])

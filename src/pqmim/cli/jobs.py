@@ -1,102 +1,145 @@
-"""Which files a command works on, and how it gets through them: a bad one is told in one line, the others go on."""
+"""Names of files: what they stand for, which ones a command works on, and where its results go."""
 
 import os
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pqmim.cli.messages import USER_ERRORS, complain, say
 from pqmim.errors import OutputError, PqmimError
 
 STREAM = "-"
 
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
+"""Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
 
-class Job(NamedTuple):
-    """One file to work on; `STREAM` stands for standard input and output."""
+
+@dataclass(frozen=True)
+class Job:
+    """One file to work on.
+
+    Attributes:
+        source: its name; `STREAM` is standard input.
+        target: where the result goes; `STREAM` is standard output.
+        number: which of several results of this source it is, from 0.
+    """
 
     source: str
     target: str = STREAM
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """The source as a person reads it."""
+        return "standard input" if self.source == STREAM else self.source
 
 
-def expand(paths: Sequence[str], endings: Collection[str]) -> list[str]:
-    """Files as named; a folder stands for the files right in it with one of these endings, in order of their names."""
-    files = []
+@dataclass(frozen=True)
+class Wanted:
+    """What a verb takes and makes.
+
+    Attributes:
+        takes: endings of the files that a folder stands for.
+        makes: endings of results; the first is that of a result that nobody named.
+        recursive: folders stand for what is in their folders, too.
+    """
+
+    takes: tuple[str, ...]
+    makes: tuple[str, ...]
+    recursive: bool = False
+
+
+def is_pqm(name: str) -> bool:
+    """Whether a name ends as a .pqm file's does."""
+    return name.lower().endswith(".pqm")
+
+
+def ending(name: str) -> str:
+    """The ending of a name in lower case, with its dot."""
+    return os.path.splitext(name)[1].lower()
+
+
+def expand(paths: Sequence[str], wanted: Wanted) -> list[tuple[str, str]]:
+    """Files and their names below the folder that they were found in, as named; a folder's in order.
+
+    Raises:
+        PqmimError: a folder holds no such file.
+    """
+    files: list[tuple[str, str]] = []
     for path in paths:
-        inside = _listing(path, endings) if os.path.isdir(path) else [path]
+        if not os.path.isdir(path):
+            files.append((path, os.path.basename(path)))
+            continue
+        inside = _inside(path, wanted)
         if not inside:
-            raise PqmimError(f"a folder without a file that ends in {', '.join(endings)}", path)
-        files += inside
+            deeper = "" if wanted.recursive else "; -r looks into its folders, too"
+            raise PqmimError(f"a folder without a file that ends in {', '.join(wanted.takes)}{deeper}", path)
+        files += [(os.path.join(path, name), name) for name in inside]
     return files
 
 
-def plan(paths: Sequence[str], folder: str | None, endings: Collection[str], ending: str) -> list[Job]:
-    """A job for each file, its target beside it or in `folder`, which is made, with `ending` in place of its own."""
-    if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
-        raise OutputError("a file, and -o takes a folder", folder)
-    jobs = [Job(source, _target(source, folder, ending)) for source in expand(paths, endings)]
-    if folder is not None:
-        os.makedirs(folder, exist_ok=True)
-    return jobs
+def plan(paths: Sequence[str], output: str | None, wanted: Wanted) -> list[Job]:
+    """A job for each file.
+
+    Args:
+        paths: files, folders, or `STREAM`.
+        output: None: results lie beside their sources; a name that ends as results do: the one result; else a folder.
+        wanted: what the verb takes and makes.
+
+    Raises:
+        OutputError: the results have no place.
+    """
+    files = expand(paths, wanted)
+    if output is None:
+        return _apart([Job(path, _beside(path, wanted.makes[0])) for path, _ in files])
+    if not _is_folder(output, wanted):
+        if len(files) > 1:
+            raise OutputError(f"{len(files)} results need a folder: end the name in /", output)
+        return [Job(files[0][0], output)]
+    if any(path == STREAM for path, _ in files):
+        raise OutputError(f"name the output, as in `-o {os.path.join(output, 'photo')}{wanted.makes[0]}`", STREAM)
+    return _apart([Job(path, os.path.join(output, _beside(name, wanted.makes[0]))) for path, name in files])
 
 
-class Batch:
-    """Jobs in order. Those whose target may not be written are told and dropped before any work is done."""
-
-    def __init__(self, jobs: Sequence[Job], *, force: bool = False) -> None:
-        self.jobs: list[Job] = []
-        self.failed = False
-        self._force = force
-        taken: dict[str, str] = {}
-        for job in jobs:
-            with self._told(job):
-                if job.target != STREAM:
-                    if other := taken.get(job.target):
-                        raise OutputError(f"would become {job.target}, as does {other}: rename one", job.source)
-                    taken[job.target] = job.source
-                    check_target(job.target, force)
-                self.jobs.append(job)
-
-    def run(self, work: Callable[[Job], str | None]) -> int:
-        """Prints the line that `work` returns for each job, if it does; returns the exit status."""
-        for job in _progress(self.jobs):
-            with self._told(job):
-                line = work(job)
-                if line is not None:
-                    say(line)
-        return int(self.failed)
-
-    def write(self, job: Job, data: bytes) -> None:
-        """The whole target or nothing of it."""
-        from pqmim.files import write_atomically
-
-        if job.target == STREAM:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            return
-        write_atomically(job.target, data, self._force)
-
-    @contextmanager
-    def _told(self, job: Job) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            raise
-        except USER_ERRORS as error:
-            complain(error, "standard input" if job.source == STREAM else job.source)
-            self.failed = True
+def make_folders(jobs: Sequence[Job], output: str | None) -> None:
+    """Make the folders of results that go into `output`, and that folder itself."""
+    if output is None:
+        return
+    for folder in {os.path.dirname(job.target) for job in jobs if job.target != STREAM}:
+        if folder:
+            os.makedirs(folder, exist_ok=True)
 
 
-def read(source: str) -> bytes:
-    """All bytes of a file or of standard input."""
-    if source == STREAM:
-        return sys.stdin.buffer.read()
-    with open(source, "rb") as file:
-        return file.read()
+def pair(paths: Sequence[str], output: str | None, wanted: Wanted) -> list[Job] | None:
+    """The one job of `PHOTO PHOTO.pqm`, two names of which the second is a result; None where they are not that.
+
+    Raises:
+        OutputError: the second name is no file, and has no ending that says what to make of it.
+    """
+    if output is not None or len(paths) != 2:
+        return None
+    source, target = paths
+    if target == STREAM or ending(target) in wanted.makes and ending(target) not in wanted.takes:
+        return [Job(source, target)]
+    if not os.path.lexists(target) and (source == STREAM or os.path.isfile(source)) and not ending(target):
+        names = f"{target}{wanted.makes[0]}"
+        raise OutputError(f"there is no such file; to write to it, name it {names}, or a folder with -o", target)
+    return None
 
 
-def check_target(target: str | os.PathLike, force: bool) -> None:
-    """Before any work is done: raises OutputError where writing is bound to fail."""
+def numbered(target: str, count: int) -> list[str]:
+    """The target, or as many as asked for with -1, -2 ... before the ending."""
+    if count == 1:
+        return [target]
+    stem, end = os.path.splitext(target)
+    return [f"{stem}-{number}{end}" for number in range(1, count + 1)]
+
+
+def check_target(target: str | os.PathLike[str], force: bool) -> None:
+    """Before any work is done.
+
+    Raises:
+        OutputError: writing is bound to fail.
+    """
     if os.path.isdir(target):
         raise OutputError("cannot be written: it is a folder; to write into it, use -o", target)
     if os.path.isfile(target) and not force:
@@ -110,24 +153,50 @@ def check_target(target: str | os.PathLike, force: bool) -> None:
         raise OutputError(f"cannot be written: the folder {folder} is read-only", target)
 
 
-def _progress(jobs: Sequence[Job]) -> Iterable[Job]:
-    """The jobs, with a bar where there are several and a person is watching."""
-    if len(jobs) < 2 or not sys.stderr.isatty():
-        return jobs
-    from tqdm import tqdm
+def _is_folder(output: str, wanted: Wanted) -> bool:
+    if output == STREAM:
+        return False
+    if os.path.isdir(output) or output.endswith(("/", os.sep)):
+        return True
+    if os.path.exists(output) and not os.path.isfile(output):
+        return False  # a device or a named pipe
+    if ending(output) in wanted.makes:
+        return False
+    if os.path.exists(output):
+        raise OutputError(f"a file that does not end in {', '.join(wanted.makes)}", output)
+    if ending(output):
+        raise OutputError(f"ends in none of {', '.join(wanted.makes)}; for a folder, end the name in /", output)
+    return True
 
-    return tqdm(jobs, unit="file", leave=False)
+
+def _inside(folder: str, wanted: Wanted) -> list[str]:
+    found = []
+    for base, folders, names in os.walk(folder):
+        folders.sort()
+        inner = os.path.relpath(base, folder)
+        found += [os.path.normpath(os.path.join(inner, name)) for name in sorted(names) if ending(name) in wanted.takes]
+        if not wanted.recursive:
+            break
+    return [name for name in found if os.path.isfile(os.path.join(folder, name))]
 
 
-def _listing(folder: str, endings: Collection[str]) -> list[str]:
-    names = sorted(name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in endings)
-    return [path for name in names if os.path.isfile(path := os.path.join(folder, name))]
+def _beside(path: str, end: str) -> str:
+    return STREAM if path == STREAM else os.path.splitext(path)[0] + end
 
 
-def _target(source: str, folder: str | None, ending: str) -> str:
-    if source != STREAM:
-        beside, name = os.path.split(source)
-        return os.path.join(beside if folder is None else folder, os.path.splitext(name)[0] + ending)
-    if folder is not None:
-        raise OutputError(f"no name to use in {folder}: name the output, as in `- photo{ending}`", "standard input")
-    return STREAM
+def _apart(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with targets of their own: names that collide keep the endings of their sources, then get numbers."""
+    counts = Counter(job.target.casefold() for job in jobs)
+    taken: set[str] = set()
+    apart = []
+    for job in jobs:
+        target = job.target
+        end = ending(target)
+        if target != STREAM and counts[target.casefold()] > 1:
+            target = os.path.join(os.path.dirname(target), os.path.basename(job.source) + end)
+        stem, number = os.path.splitext(target)[0], 2
+        while target != STREAM and target.casefold() in taken:
+            target, number = f"{stem}-{number}{end}", number + 1
+        taken.add(target.casefold())
+        apart.append(Job(job.source, target))
+    return apart

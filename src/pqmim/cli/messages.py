@@ -1,33 +1,42 @@
 """What a user reads while a command works: results, notes, and errors in one sentence each."""
 
 import sys
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from pqmim.errors import PqmimError
 
 USER_ERRORS = (PqmimError, OSError, MemoryError, RuntimeError)
-"""What `complain` may know a sentence for. Of RuntimeError it is only torch running out of memory."""
+"""What `sentence` may know words for. Of RuntimeError it is only torch running out of memory."""
 
 
 def say(line: str, file: TextIO | None = None) -> None:
-    """Prints a line, above the progress bar where there is one."""
+    """Print a line, above the progress bar where there is one, whatever characters the names in it have."""
+    file = file or sys.stdout
+    if file is None:  # the shell closed it
+        return
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    line = _printable(line).encode(encoding, "backslashreplace").decode(encoding)
     tqdm = sys.modules.get("tqdm")  # not imported for this: it would take longer than all of `pqmim info`
     (tqdm.tqdm.write if tqdm else print)(line, file=file)
 
 
 def note(name: str, lines: Iterable[str]) -> None:
-    """Tells what could not be kept of a picture."""
+    """Tell what could not be kept of a picture."""
     for line in lines:
         say(f"pqmim: {name}: {line}", sys.stderr)
 
 
 def complain(error: BaseException, name: str | None = None) -> None:
-    """Tells an error of `USER_ERRORS` that came up over the file `name`; raises it again if it is not the user's."""
-    say(f"pqmim: {_sentence(error, name)}", sys.stderr)
+    """Tell an error of `USER_ERRORS` that came up over the file `name`; raises it again if it is not the user's."""
+    say(f"pqmim: {sentence(error, name)}", sys.stderr)
 
 
-def _sentence(error: BaseException, name: str | None) -> str:
+def sentence(error: BaseException, name: str | None = None) -> str:
+    """The error in one sentence; raises it again if no user can mend it."""
     if isinstance(error, PqmimError):
         text = str(error if name is None else error.about(name))
     elif isinstance(error, OSError) and error.strerror:
@@ -39,7 +48,44 @@ def _sentence(error: BaseException, name: str | None) -> str:
     return " ".join(text.split()).rstrip(".") + "."
 
 
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """Shows that something goes on, where a person watches and it takes longer than a second."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    done = threading.Event()
+    start = time.monotonic()
+
+    def tick() -> None:
+        while not done.wait(1):
+            print(f"\r\x1b[K{label} ... {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def size_of(count: float) -> str:
+    """Bytes as a person reads them."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < (1000 if unit == "bytes" else 999.5):
+            return f"{count:,.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _printable(line: str) -> str:
+    """Control characters of a file's name would speak to the terminal."""
+    return "".join(mark if mark.isprintable() or mark in "\n\t" else repr(mark)[1:-1] for mark in line)
+
+
 def _out_of_memory(error: BaseException) -> bool:
-    """torch has no one type for it: a RuntimeError on the CPU, a subclass of that on CUDA."""
+    """Running out of memory has no one type in torch: a RuntimeError on the CPU, a subclass of that on CUDA."""
     words = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in words)

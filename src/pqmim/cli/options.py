@@ -1,12 +1,13 @@
 """Options that several verbs share, and what they open."""
 
 import argparse
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pqmim.cli import values
 from pqmim.errors import BadArgument, MissingPackage
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_verb(verbs: Any, name: str, *, summary: str, usage: str, details: str) -> argparse.ArgumentParser:
     """A verb whose help reads: usage, summary, options, details as they stand."""
-    return verbs.add_parser(
+    parser: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=summary,
         usage=usage,
@@ -23,21 +24,60 @@ def add_verb(verbs: Any, name: str, *, summary: str, usage: str, details: str) -
         epilog=details,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    return parser
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="DIR", help="folder to write into, made if it does not exist")
+def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
+    """Where the result goes; `default` says where it goes without this option."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        help=f"the file to write, or a folder, made if it does not exist (default: {default})",
+    )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
 
 
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Results for programs."""
+    parser.add_argument("--json", action="store_true", help="for programs: JSON objects, one a line")
+
+
+def add_folder_options(parser: argparse.ArgumentParser) -> None:
+    """Options of verbs that go through folders."""
+    parser.add_argument("-r", "--recursive", action="store_true", help="folders with all that is below them")
+    parser.add_argument("--skip-existing", action="store_true", help="leave out files whose outputs exist")
+    parser.add_argument(
+        "--jobs", type=values.positive, default=1, metavar="N", help="processes of one thread each (default: 1)"
+    )
+    add_json_option(parser)
+
+
 def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Where networks run."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
 
 
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
+    """What `open_codec` needs to know."""
     add_device_option(parser)
-    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: one a core)")
+    parser.add_argument("--threads", type=values.positive, metavar="N", help="CPU threads (default: one a core)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="other weights than those in the package")
+
+
+def add_limit_option(parser: argparse.ArgumentParser) -> None:
+    """How large a picture may be."""
+    parser.add_argument("--max-pixels", type=values.pixels, metavar="N", help="refuse larger pictures: 12M")
+
+
+def add_look_options(parser: argparse.ArgumentParser) -> None:
+    """How a decoded picture shall look."""
+    parser.add_argument(
+        "--look",
+        type=values.look,
+        metavar="LOOK",
+        help="faithful (least error, the default), vivid (sharper, partly invented), or a number from 0 to 1",
+    )
 
 
 def add_completion_options(parser: argparse.ArgumentParser) -> None:
@@ -48,60 +88,40 @@ def add_completion_options(parser: argparse.ArgumentParser) -> None:
         default="expect",
         help="what a cut file leaves out: expected (least error, the default), drawn (most alive), or not filled in",
     )
-    add_sampling_options(parser, variants=False)
+    add_sampling_options(parser)
 
 
-def add_sampling_options(parser: argparse.ArgumentParser, *, variants: bool = True) -> None:
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of what is drawn (default: 0)")
+def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """How codes are drawn."""
+    parser.add_argument("--seed", type=values.seed, default=0, metavar="N", help="of what is drawn (default: 0)")
     parser.add_argument(
-        "--temperature", type=_temperature, metavar="T", help="less: plainer (default: 1, or 0.25 to complete)"
+        "--temperature", type=values.temperature, metavar="T", help="less: plainer (default: 1, or 0.25 to complete)"
     )
     parser.add_argument(
         "--order",
-        type=positive,
+        type=values.positive,
         metavar="STEPS",
         help="draw the surest codes first, in so many steps a group; default: in the order of a file",
     )
-    if variants:
-        parser.add_argument("--variants", type=positive, default=1, metavar="K", help="several drawings, seed by seed")
 
 
-def sampling(args: argparse.Namespace, variant: int = 0) -> dict[str, Any]:
-    """Arguments of the codec for the options above."""
-    chosen = {"temperature": args.temperature} if args.temperature else {}
-    return {"seed": args.seed + variant, "steps": args.order} | chosen
+def sampling(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of the codec for what is drawn; the seed is that of the first drawing."""
+    return given(seed=args.seed, temperature=args.temperature, steps=args.order)
 
 
-def completion(args: argparse.Namespace, variant: int = 0) -> dict[str, Any]:
-    return {"complete": args.complete, **sampling(args, variant)}
+def rendering(args: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `Codec.render` for the options of completion and look."""
+    return given(complete=args.complete, look=args.look) | sampling(args)
 
 
-def numbered(target: str, count: int) -> list[str]:
-    """The target, or as many as asked for with -1, -2 ... before the ending."""
-    if count == 1:
-        return [target]
-    stem, ending = os.path.splitext(target)
-    return [f"{stem}-{number}{ending}" for number in range(1, count + 1)]
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 on")
-    return int(text)
-
-
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 16:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and at most 16")
-    return value
+def given(**options: Any) -> dict[str, Any]:
+    """The options that the user gave: the codec knows the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def check_device(device: str) -> None:
-    """Raises PqmimError where torch has no such device here."""
+    """Raises BadArgument where torch has no such device here."""
     if device == "cuda":
         import torch
 
@@ -109,18 +129,30 @@ def check_device(device: str) -> None:
             raise BadArgument("torch finds no CUDA device here, so use --device cpu", "--device cuda")
 
 
+@dataclass(frozen=True)
+class CodecOpener:
+    """Opens the codec that the options ask for; goes to other processes."""
+
+    weights: Path | None
+    device: str
+    threads: int | None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "CodecOpener":
+        """The opener for the options of `add_codec_options`; processes have one thread each unless told otherwise."""
+        check_device(args.device)
+        return cls(args.weights, args.device, args.threads or (1 if getattr(args, "jobs", 1) > 1 else None))
+
+    def __call__(self) -> "Codec":
+        """Open it."""
+        from pqmim.codec import Codec
+
+        return Codec(self.weights, device=self.device, threads=self.threads)
+
+
 def open_codec(args: argparse.Namespace) -> "Codec":
-    check_device(args.device)
-    from pqmim.codec import Codec
-
-    return Codec(args.weights, device=args.device, threads=args.threads)
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
-    return int(text)
+    """The codec that the options of `add_codec_options` ask for."""
+    return CodecOpener.of(args)()
 
 
 @contextmanager

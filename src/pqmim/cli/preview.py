@@ -3,19 +3,30 @@
 import argparse
 import io
 import os
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from pqmim.cli.jobs import check_target, read
-from pqmim.cli.messages import say
+from pqmim.cli import values
+from pqmim.cli.jobs import STREAM, check_target, ending
+from pqmim.cli.messages import waiting
 from pqmim.cli.options import (
     add_codec_options,
     add_completion_options,
+    add_json_option,
+    add_look_options,
+    add_output_option,
     add_verb,
-    completion,
     open_codec,
-    positive,
+    rendering,
 )
+from pqmim.cli.streams import read
+from pqmim.cli.work import tell
 from pqmim.errors import OutputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pqmim.codec import Codec
 
 MILLISECONDS = 700
 """A frame of an animation is shown so long, the last one three times."""
@@ -33,6 +44,7 @@ examples:
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "preview",
@@ -41,23 +53,23 @@ def add_to(verbs: Any) -> None:
         details=DETAILS,
     )
     parser.add_argument("path", metavar="PHOTO.pqm", help="a .pqm file, or - for standard input")
-    parser.add_argument("-o", "--output", metavar="FILE", help="default: beside the input, -preview.png after its name")
-    parser.add_argument("--steps", type=positive, default=8, metavar="N", help="pictures to show (default: 8)")
-    parser.add_argument("--force", action="store_true", help="overwrite a file that exists")
+    add_output_option(parser, "photo-preview.png beside photo.pqm")
+    parser.add_argument("--steps", type=values.positive, default=8, metavar="N", help="pictures to show (default: 8)")
+    add_look_options(parser)
     add_completion_options(parser)
+    add_json_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    target = args.output or f"{os.path.splitext(args.path)[0]}-preview.png"
+    """Do what the words ask for; returns the exit status."""
+    target = _target(args.path, args.output)
     _check_ending(target)
     check_target(target, args.force)
     data = read(args.path)
-    codec = open_codec(args)
-    from pqmim.preview import frames
-
-    shown = list(frames(codec, data, args.steps, **completion(args)))
+    with waiting(f"{args.path}: decoding {args.steps} steps"):
+        shown = list(frames(open_codec(args), data, args.steps, **rendering(args)))
     if target.lower().endswith((".gif", ".apng")):
         _animate([image for _, image in shown], target, args.force)
     else:
@@ -66,19 +78,47 @@ def run(args: argparse.Namespace) -> int:
         cells = [Cell(image, f"{length:,} bytes") for length, image in shown]
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
         contact_sheet(rows, target, force=args.force)
-    say(f"{target}: {len(shown)} steps, {shown[0][0]:,} to {shown[-1][0]:,} bytes")
+    lengths = [length for length, _ in shown]
+    line = f"{target}: {len(shown)} steps, {lengths[0]:,} to {lengths[-1]:,} bytes"
+    tell(args, line, {"file": args.path, "output": target, "bytes": lengths})
     return 0
+
+
+def frames(codec: "Codec", data: bytes, count: int, **options: Any) -> "Iterator[tuple[int, Image.Image]]":
+    """Numbers of bytes, each about twice the one before, and the pictures that they give.
+
+    Args:
+        codec: an open codec.
+        data: the whole file.
+        count: pictures, at most.
+        options: those of `Codec.render`.
+    """
+    from pqmim.bitstream.container import read
+
+    header = read(data).header_size
+    for length in sorted({header + max(1, (len(data) - header) >> back) for back in range(count)}):
+        yield length, codec.render(codec.receive(data[:length]), **options).image
+
+
+def _target(path: str, output: str | None) -> str:
+    stem = "photo" if path == STREAM else os.path.splitext(path)[0]
+    if output is None:
+        return f"{stem}-preview.png"
+    if output.endswith("/") or os.path.isdir(output):
+        os.makedirs(output, exist_ok=True)
+        return os.path.join(output, f"{os.path.basename(stem)}-preview.png")
+    return output
 
 
 def _check_ending(target: str) -> None:
     from pqmim.image.save import FORMATS
 
     endings = (*FORMATS, ".gif", ".apng")
-    if os.path.splitext(target)[1].lower() not in endings:
+    if ending(target) not in endings:
         raise OutputError(f"cannot be written: a preview ends in {', '.join(endings)}", target)
 
 
-def _animate(images: list, target: str, force: bool) -> None:
+def _animate(images: "list[Image.Image]", target: str, force: bool) -> None:
     from pqmim.files import write_atomically
 
     durations = [MILLISECONDS] * (len(images) - 1) + [3 * MILLISECONDS]

@@ -24,6 +24,7 @@ examples:
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "report",
@@ -40,6 +41,7 @@ def add_to(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Do what the words ask for; returns the exit status."""
     with extra_packages("eval"):
         from pqmim.evaluation.report.build import check_folder, collect, render, write_report
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from pqmim.cli.messages import say
-from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages, positive
+from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages
+from pqmim.cli.values import positive
 from pqmim.errors import InvalidImage
 
 STAGES = ("transforms", "quantizer", "prior", "joint")
@@ -26,6 +27,7 @@ examples:
 
 
 def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
     parser = add_verb(
         verbs,
         "train",
@@ -51,6 +53,7 @@ def add_to(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Do what the words ask for; returns the exit status."""
     check_device(args.device)
     if args.evaluate is not None and not args.evaluate.is_dir():
         raise InvalidImage("not a folder: name one that holds photos to evaluate on", args.evaluate)
@@ -70,11 +73,19 @@ def run(args: argparse.Namespace) -> int:
     first = ranks.first()
     ranks.leave()
     if args.evaluate is not None and weights is not None and first:
-        from pqmim.cli import main  # which imports this file
-
-        words = ["evaluate", args.evaluate, "--codec", "pqmim", "--weights", weights, "--device", args.device]
-        return main([*map(str, words), "--json", str(args.out / "evaluation.json"), "--force"])
+        _evaluate(args, weights)
     return 0
+
+
+def _evaluate(args: argparse.Namespace, weights: Path) -> None:
+    """Measure the new weights, and keep the results beside them."""
+    with extra_packages("eval"):
+        from pqmim.evaluation.results import write_results
+        from pqmim.evaluation.run import Options, evaluate
+
+        results = evaluate(args.evaluate, ["pqmim"], Options(weights=weights, device=args.device))
+        write_results(results, args.out / "evaluation.json", force=True)
+    say(f"{args.out / 'evaluation.json'}: the new weights on {args.evaluate}")
 
 
 def _minutes(text: str) -> float:

@@ -8,8 +8,9 @@ A code holds 2,953 bytes at most. The forms, with the modules a side that 200 by
     raw      the bytes themselves (53)
 """
 
+import importlib
 import io
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from PIL import Image
 
@@ -22,6 +23,12 @@ FORMS: tuple[Form, ...] = get_args(Form)
 _BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 _BEGINNINGS = (b"\xd0", b"\xd1")
 """First bytes of .pqm files: none of them begins a text in ASCII."""
+
+
+def require() -> None:
+    """Raises ModuleNotFoundError where a package that this needs is not installed."""
+    for name in ("segno", "zxingcpp"):
+        importlib.import_module(name)
 
 
 def write_qr(data: bytes, ending: str, form: Form = "text", page: str | None = None, scale: int = 8) -> bytes:
@@ -70,11 +77,11 @@ def read_qr(image: Image.Image) -> bytes:
     """
     import zxingcpp
 
-    codes = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode)
+    codes = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormats(zxingcpp.BarcodeFormat.QRCode))
     if not codes:
         raise InvalidImage("there is no QR code that can be read: let it fill the picture, sharp and evenly lit")
     for code in codes:
-        data = _content(cast(bytes, code.bytes))
+        data = _content(code.bytes)
         if data[:1] in _BEGINNINGS:
             return data
     raise UnsupportedFile("the QR code carries no .pqm file")

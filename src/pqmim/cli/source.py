@@ -1,0 +1,71 @@
+"""The one file that small-message verbs send: a .pqm file as it is, or a photo compressed to a size."""
+
+import argparse
+from typing import Any
+
+from pqmim.cli import values
+from pqmim.cli.jobs import STREAM, Job
+from pqmim.cli.messages import note, waiting
+from pqmim.cli.options import open_codec
+from pqmim.cli.streams import read
+
+_BEGINNINGS = (b"\xd0", b"\xd1")
+"""First bytes of .pqm files: no picture of a format that is read begins with one."""
+
+
+def add_size_option(parser: argparse.ArgumentParser, default: int) -> None:
+    """How small a photo is made before it is sent."""
+    parser.add_argument(
+        "--size",
+        type=values.byte_size,
+        default=default,
+        metavar="BYTES",
+        help=f"of a photo that is no .pqm file yet (default: {default})",
+    )
+
+
+def small_file(args: argparse.Namespace) -> bytes:
+    """The bytes of `args.path`, made of a photo to `args.size` bytes where it is one."""
+    data = read(args.path)
+    if data[:1] in _BEGINNINGS or not data:
+        return _described(data)
+    source: Any = data if args.path == STREAM else args.path
+    with waiting(f"{args.path}: compressing"):
+        encoded = open_codec(args).encode(source, size=args.size)
+    note(Job(args.path).name, encoded.notes)
+    return encoded.data
+
+
+def _described(data: bytes) -> bytes:
+    """The data, if they are a .pqm file."""
+    from pqmim.bitstream.describe import describe
+
+    describe(data)
+    return data
+
+
+def write_picture(args: argparse.Namespace, data: bytes, target: str) -> dict[str, Any]:
+    """A received file to `target`: as it is, or decoded, as the ending says.
+
+    Returns:
+        Facts about it.
+    """
+    from pqmim.cli.jobs import check_target, is_pqm
+    from pqmim.cli.streams import write
+
+    if target != STREAM:
+        check_target(target, args.force)
+    facts: dict[str, Any] = {"output": target, "bytes": len(data)}
+    if is_pqm(target) or target == STREAM:
+        write(Job(args.path, target), data, args.force)
+        return facts
+    from pqmim.image.save import encode, ending_of
+
+    ending = ending_of(target)
+    with waiting(f"{args.path}: decompressing"):
+        codec = open_codec(args)
+        rendered = codec.render(codec.receive(data))
+    picture, notes = encode(rendered.image, ending, target)
+    write(Job(args.path, target), picture, args.force)
+    note(Job(args.path).name, [*rendered.notes, *notes])
+    return facts | {"width": rendered.image.width, "height": rendered.image.height}

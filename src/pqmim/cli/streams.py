@@ -1,0 +1,32 @@
+"""Bytes in and out: files, and the standard streams."""
+
+import sys
+
+from pqmim.cli.jobs import STREAM, Job
+from pqmim.errors import OutputError, PqmimError
+
+
+def read(source: str) -> bytes:
+    """All bytes of a file or of standard input."""
+    if source == STREAM:
+        if sys.stdin is None:
+            raise PqmimError("closed", "standard input")
+        return sys.stdin.buffer.read()
+    try:
+        with open(source, "rb") as file:
+            return file.read()
+    except ValueError as error:  # a name with a zero byte
+        raise PqmimError(str(error), source) from error
+
+
+def write(job: Job, data: bytes, force: bool) -> None:
+    """The whole target or nothing of it."""
+    from pqmim.files import write_atomically
+
+    if job.target != STREAM:
+        write_atomically(job.target, data, force)
+        return
+    if sys.stdout is None:
+        raise OutputError("closed", "standard output")
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,63 @@
+"""Several processes, each of one thread and with a codec of its own."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from pqmim.cli.jobs import Job
+from pqmim.cli.messages import USER_ERRORS, sentence
+from pqmim.cli.work import Opener, Outcome, Task, attempt
+from pqmim.errors import PqmimError
+
+START_METHOD = "spawn"
+"""Forked processes would share what torch's thread pools hold."""
+
+AHEAD = 2
+"""Jobs that wait for each process."""
+
+_codec: Any = None
+_failure: str | None = None
+
+
+def outcomes(task: Task, opener: Opener, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
+    """What becomes of the jobs, as they get done.
+
+    Raises:
+        PqmimError: a process died, as it does where memory runs out.
+    """
+    context = multiprocessing.get_context(START_METHOD)
+    pool = ProcessPoolExecutor(workers, context, _begin, (opener,))
+    waiting: dict[Future[Outcome], Job] = {}
+    left = iter(jobs)
+    try:
+        while True:
+            while len(waiting) < AHEAD * workers and (job := next(left, None)) is not None:
+                waiting[pool.submit(_work, task, job)] = job
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
+    except BrokenProcessPool as error:
+        message = "a process died, perhaps for want of memory: try fewer --jobs; the same command goes on from here"
+        raise PqmimError(message) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(opener: Opener) -> None:
+    """In a new process, before torch is imported."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process hears it and ends the others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    global _codec, _failure
+    try:
+        _codec = opener()
+    except USER_ERRORS as error:
+        _failure = sentence(error)
+
+
+def _work(task: Task, job: Job) -> Outcome:
+    return attempt(task, _codec, job) if _failure is None else Outcome(error=_failure)

@@ -1,0 +1,81 @@
+"""QR codes, text and packets by the command line."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import pqmim
+
+
+@pytest.fixture
+def packed(run, photo):
+    run("compress", "photo.png", "packed.pqm", "--size", "200")
+    return (photo.parent / "packed.pqm").read_bytes()
+
+
+def test_text_and_back(run, photo, packed):
+    for words in ([], ["--base2048"], ["--link", "https://example.org/view"]):
+        status, out, err = run("text", "packed.pqm", *words)
+        assert (status, err) == (0, "")
+        assert run("text", "--read", "-", "back.pqm", "--force", stdin=out)[0] == 0
+        assert Path("back.pqm").read_bytes() == packed
+    assert run("text", "--read", "-", "-", stdin=out)[1] == packed
+    assert run("text", "--read", "-", "back.png", stdin=out)[:2] == (0, b"back.png: from text of 200 bytes\n")
+
+
+def test_a_photo_becomes_a_post(run, photo):
+    status, out, _ = run("text", "photo.png", "--base2048", "--json")
+    facts = json.loads(out)
+    assert (status, facts["bytes"], facts["characters"], len(facts["text"])) == (0, 385, 280, 280)
+    assert run("text", "photo.png", "-o", "post.txt")[0] == 0
+    assert os.path.getsize("post.txt") == 267 + 1
+
+
+def test_qr_and_back(run, photo, packed):
+    pytest.importorskip("segno")
+    pytest.importorskip("zxingcpp")
+    for words in ([], ["--raw"], ["--base45"], ["--link", "https://example.org/view"]):
+        assert run("qr", "packed.pqm", "code.png", "--force", *words)[0] == 0
+        assert run("qr", "--read", "code.png", "-o", "back.pqm", "--force")[0] == 0
+        assert Path("back.pqm").read_bytes() == packed
+    assert run("qr", "--read", "code.png")[:2] == (0, b"code-photo.png: from a QR code of 200 bytes\n")
+    assert run("qr", "photo.png", "code.svg", "--json")[0] == 0
+    assert len(run("qr", "packed.pqm")[1].splitlines()) > 30
+    status, _, err = run("qr", "--read", "photo.png")
+    assert status == 1 and err.startswith("pqmim: photo.png: there is no QR code") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("output", ["sent", "sent.txt"])
+def test_packets_and_back(run, photo, packed, output):
+    assert run("packets", "packed.pqm", output, "--mtu", "51")[:2] == (
+        0,
+        f"{output}: 200 bytes in 5 packets\n".encode(),
+    )
+    assert run("packets", "--join", output, "back.pqm")[0] == 0
+    assert Path("back.pqm").read_bytes() == packed
+
+
+def test_lost_packets_are_told(run, photo, packed):
+    _, out, _ = run("packets", "packed.pqm", "--mtu", "51")
+    lines = out.split(b"\n")
+    lines[2] = b"ff" + lines[2]
+    status, out, err = run("packets", "--join", "-", "back.pqm", "--json", stdin=b"\n".join(lines))
+    assert status == 0 and json.loads(out)["missing"] == [2]
+    assert "4 of 5 packets arrived; 92 bytes before the first gap" in err and "missing: 2" in err
+    assert packed.startswith(Path("back.pqm").read_bytes()) and pqmim.info("back.pqm")["width"] == 24
+    status, _, err = run("packets", "--join", "-", "back.png", stdin=b"\n".join(lines[1:]))
+    assert status == 1 and "packet 0 is missing" in err
+
+
+def test_packets_of_two_files_do_not_mix(run, photo, packed):
+    assert run("packets", "packed.pqm", "-o", "sent/")[0] == 0
+    assert "not empty" in run("packets", "packed.pqm", "-o", "sent/")[2]
+
+
+@pytest.mark.parametrize("words", ["text --read a.txt", "packets --join a.txt", "text a.png b.txt -o c.txt"])
+def test_usage_errors(run, here, words):
+    with pytest.raises(SystemExit) as stop:
+        run(*words.split())
+    assert stop.value.code == 2
