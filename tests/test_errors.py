@@ -38,6 +38,6 @@ def test_a_bad_argument_is_a_value_error():
 
 def test_the_docstring_draws_every_class():
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
-    assert len(classes) == 8
+    assert len(classes) == 9
     for error in classes:
         assert issubclass(error, PqmimError) and error.__name__ in (errors.__doc__ or "")

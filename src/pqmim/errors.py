@@ -4,6 +4,7 @@
     ├── BadArgument      an argument is of the right type and out of its range; also a ValueError
     ├── InvalidImage     a picture cannot be read, or has a size or form that the codec does not take
     ├── DamagedFile      a .pqm file breaks the format, ends inside its header, or fails its check
+    │   └── TooShort     it ends inside its header: more bytes may mend it
     ├── UnsupportedFile  no .pqm file, or one that needs a newer pqmim or weights that are not here
     ├── WeightsError     a file of weights cannot be read, is damaged, or is of another kind
     ├── OutputError      a result cannot be written: the target exists, or its place is not writable
@@ -62,6 +63,10 @@ class InvalidImage(PqmimError):
 
 class DamagedFile(PqmimError):
     """Raised when a .pqm file breaks the format, ends inside its header, or does not match its check."""
+
+
+class TooShort(DamagedFile):
+    """Raised when a .pqm file ends inside its header; whoever waits for more bytes may try again with them."""
 
 
 class UnsupportedFile(PqmimError):

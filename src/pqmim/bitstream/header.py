@@ -1,61 +1,93 @@
-"""The header: the magic bytes, then a table of fields, packed without gaps, most significant bit first.
+"""The header: the first bytes, which say what form a file has, then fields packed without gaps, high bits first.
 
-A field's place and width may change with the version, so the version itself always comes straight after the magic.
-The table below is version 1; a 768x512 picture takes 64 bits of it, 8 bytes.
+    framed   d0 | f2 | kind, scale, weights, quality, size
+    bare     d?      |       quality, weights, scale, size
 
-Bare files, made where every byte counts, begin with a short header instead: one byte of magic that is the version,
-too, and sizes that photos often have as four bits. A 768x512 picture then takes 4 bytes.
+The first byte is the bits 1101, three bits of form and one of parity, so that two forms differ in two bits at least.
+Form 0 is a framed file; the second byte then holds the version in its low half. Read as a bare header it would be a
+quality above 100, so neither first byte alone makes one form of the other. Forms 1 to 6 are bare files: 1 + 2 * kind,
+and one more if a check follows the payload. They belong to version 2; another version takes other bytes.
+
+The size is one bit and four where the picture has a common size, else one bit and two size codes. A 768x512 picture
+takes 6 bytes of a framed file, and 4 of a bare one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from operator import index
 from typing import NamedTuple
 
-from pqmim.errors import DamagedFile, UnsupportedFile
+from pqmim.errors import DamagedFile, TooShort, UnsupportedFile
 
-MAGIC = b"\xd0\x11"
-"""A P with its high bit set, and control-Q: not UTF-8, and no plausible text in other encodings."""
+VERSION = 2
 
-SHORT_MAGIC = b"\xd1"
-"""Another first byte stands for another version."""
-
-VERSION = 1
+MAGIC = bytes([0xD0, 0xF0 | VERSION])
+"""Start of a framed file: not UTF-8, and no plausible text in other encodings."""
 
 COMMON_SIZES = (
     *((256, 256), (512, 512), (1024, 1024), (1080, 1080), (640, 480), (480, 640), (768, 512), (512, 768)),
     *((1024, 768), (768, 1024), (1280, 720), (1920, 1080), (1080, 1920), (1080, 1350), (4032, 3024), (3024, 4032)),
 )
-"""Width and height by the four bits that stand for them in a short header."""
+"""Width and height by the four bits that stand for them."""
+
+LONGEST = 10
+"""Bytes of the longest header."""
+
+
+class Kind(IntEnum):
+    """What a file's payload holds."""
+
+    COLOUR = 0
+    """Codes of a colour picture."""
+
+    GREY = 1
+    """Codes of a picture whose pixels are all exactly grey."""
+
+    FLAT = 2
+    """No codes: the one colour of all pixels, as 1 byte of grey or 3 bytes of red, green and blue."""
 
 
 class Field(NamedTuple):
-    """A number of the header: `bits` wide, or a size code where `bits` is None (see `_pack_size`)."""
+    """A number of the header, `bits` wide."""
 
     name: str
-    bits: int | None
+    bits: int
     minimum: int
     maximum: int
     meaning: str
 
 
-FIELDS = (
-    Field("version", 3, VERSION, VERSION, "format version"),
-    Field("framed", 1, 0, 1, "the payload's length, chunks and a check follow; otherwise the payload runs to the end"),
-    Field("scale", 2, 0, 3, "the picture was coded at 1/2**scale of its size"),
-    Field("weights", 10, 0, 1023, "short hash of the weights that the codes need"),
-    Field("quality", 7, 0, 100, "quality at which it was coded, at that scale"),
-    Field("width", None, 1, 65536, "pixels"),
-    Field("height", None, 1, 65536, "pixels"),
-)
-SHORT_FIELDS = tuple(field for field in FIELDS if field.name in ("scale", "weights", "quality"))
+KIND = Field("kind", 2, 0, 2, "what the payload holds")
+SCALE = Field("scale", 2, 0, 3, "the picture was coded at 1/2**scale of its size")
+WEIGHTS = Field("weights", 10, 0, 1023, "short hash of the weights that the codes need")
+QUALITY = Field("quality", 7, 0, 100, "quality at which it was coded, at that scale")
+WIDTH = Field("width", 0, 1, 65536, "pixels")
+HEIGHT = Field("height", 0, 1, 65536, "pixels")
+
+FIELDS = (KIND, SCALE, WEIGHTS, QUALITY)
+"""Those of a framed file, before the size."""
+
+BARE_FIELDS = (QUALITY, WEIGHTS, SCALE)
+"""Those of a bare file, before the size."""
 
 
 @dataclass(frozen=True)
 class Header:
     """The header of a file; values and their ranges as in `FIELDS`.
 
+    Attributes:
+        width, height: pixels, 1 to 65536.
+        quality: 0 to 100.
+        weights: short hash, 0 to 1023.
+        scale: 0 to 3.
+        framed: whether lengths, chunks and a check of 32 bits go with the payload.
+        kind: what the payload holds.
+        checked: whether a check of 16 bits follows the payload of a bare file; False for framed ones, whose own check
+            is no choice.
+
     Raises:
-        ValueError: a value is out of its range.
+        ValueError: a value is out of its range, or a framed header is said to be `checked`.
     """
 
     width: int
@@ -64,33 +96,48 @@ class Header:
     weights: int
     scale: int = 0
     framed: bool = True
-    version: int = VERSION
+    kind: Kind = Kind.COLOUR
+    checked: bool = False
 
     def __post_init__(self) -> None:
-        for field in FIELDS:
+        for field in (*FIELDS, WIDTH, HEIGHT):
             value = getattr(self, field.name)
             if not field.minimum <= value <= field.maximum:
                 raise ValueError(f"{field.name} {value} is not in {field.minimum}..{field.maximum}")
+        if self.framed and self.checked:
+            raise ValueError("the short check belongs to bare files")
 
     def pack(self) -> bytes:
-        """The header's bytes: 7 to 10, or 4 to 9 of a bare file."""
+        """The header's bytes: 6 to 10, or 4 to 9 of a bare file."""
         if self.framed:
-            return MAGIC + _packed(self._numbers(FIELDS))
-        size = (self.width, self.height)
-        if size in COMMON_SIZES:
-            sides = [(1, 1), (COMMON_SIZES.index(size), 4)]
-        else:
-            sides = [(0, 1), _pack_size(self.width), _pack_size(self.height)]
-        return SHORT_MAGIC + _packed([*self._numbers(SHORT_FIELDS), *sides])
+            return MAGIC + _packed([*self._numbers(FIELDS), *self._sides()])
+        first = _first_byte(1 + 2 * self.kind + self.checked)
+        return bytes([first]) + _packed([*self._numbers(BARE_FIELDS), *self._sides()])
+
+    @property
+    def version(self) -> int:
+        """The version of the format."""
+        return VERSION
 
     @property
     def coded_size(self) -> tuple[int, int]:
         """Width and height at which the picture was coded: its own over 2**scale, rounded up."""
         return -(-self.width // 2**self.scale), -(-self.height // 2**self.scale)
 
-    def _numbers(self, fields: tuple[Field, ...]) -> list[tuple[int, int]]:
-        values = [(index(getattr(self, field.name)), field.bits) for field in fields]
-        return [_pack_size(value) if bits is None else (value, bits) for value, bits in values]
+    @property
+    def most_payload(self) -> int:
+        """Bytes that no payload exceeds: 16 bits a code, 256 codes a position of 16x16 pixels, and 64."""
+        width, height = self.coded_size
+        return 3 if self.kind == Kind.FLAT else 64 + 512 * -(-width // 16) * -(-height // 16)
+
+    def _numbers(self, fields: Sequence[Field]) -> list[tuple[int, int]]:
+        return [(index(getattr(self, field.name)), field.bits) for field in fields]
+
+    def _sides(self) -> list[tuple[int, int]]:
+        size = (self.width, self.height)
+        if size in COMMON_SIZES:
+            return [(1, 1), (COMMON_SIZES.index(size), 4)]
+        return [(0, 1), _pack_size(self.width), _pack_size(self.height)]
 
     @classmethod
     def parse(cls, data: bytes) -> tuple["Header", int]:
@@ -101,38 +148,54 @@ class Header:
 
         Raises:
             UnsupportedFile: not a .pqm file, or one that this version of the format does not cover.
-            DamagedFile: the data ends inside the header, or a field has a value that no writer gives it.
+            TooShort: the data end inside the header.
+            DamagedFile: a field has a value that no writer gives it.
         """
-        if not data:
-            raise DamagedFile("the file is empty")
-        short = data[:1] == SHORT_MAGIC
-        if not short and data[:2] != MAGIC[: len(data)]:
-            raise UnsupportedFile(f"this is not a .pqm file: it does not start with the bytes {MAGIC.hex(' ')}")
-        start = 1 if short else 2
-        reader = _BitReader(data[start : start + 14])
-        values: dict[str, int] = {"framed": 0} if short else {}
-        for field in SHORT_FIELDS if short else FIELDS:
-            value = reader.take(field.bits) if field.bits else _parse_size(reader)
-            _check(field, value)
-            values[field.name] = value
-        if short:
-            common = reader.take(1)
-            size = COMMON_SIZES[reader.take(4)] if common else (_parse_size(reader), _parse_size(reader))
-            if not common and size in COMMON_SIZES:
-                raise DamagedFile("the header is damaged: its size is not in its shortest form")
-            values["width"], values["height"] = size
-        values["framed"] = bool(values["framed"])
+        form = _form(data)
+        start = 1 if form else 2
+        reader = _BitReader(data[start:LONGEST])
+        values = {field.name: _checked(field, reader.take(field.bits)) for field in (BARE_FIELDS if form else FIELDS)}
+        width, height = _parse_sides(reader)
         if reader.take(-reader.taken % 8):
             raise DamagedFile("the header is damaged: its padding is not zero")
-        return cls(**values), start + reader.taken // 8
+        kind = Kind((form - 1) // 2 if form else values["kind"])
+        header = cls(
+            width,
+            height,
+            values["quality"],
+            values["weights"],
+            values["scale"],
+            framed=not form,
+            kind=kind,
+            checked=bool(form) and form % 2 == 0,
+        )
+        return header, start + reader.taken // 8
 
 
-def _check(field: Field, value: int) -> None:
-    if field.minimum <= value <= field.maximum:
-        return
-    if field.name == "version" and value > VERSION:
-        raise UnsupportedFile(f"the file has format version {value}, this pqmim reads version {VERSION}: upgrade pqmim")
-    raise DamagedFile(f"the header is damaged: {field.name} {value} is not in {field.minimum}..{field.maximum}")
+def _first_byte(form: int) -> int:
+    return 0xD0 | form << 1 | form.bit_count() & 1
+
+
+def _form(data: bytes) -> int:
+    """The form that the first bytes name."""
+    if not data:
+        raise TooShort("the file is empty")
+    form = data[0] >> 1 & 7
+    if data[0] != _first_byte(form) or (not form and data[1:2] and data[1] >> 4 != 0xF):
+        raise UnsupportedFile(f"this is not a .pqm file: it does not start with the bytes {MAGIC.hex(' ')}")
+    if not form and len(data) > 1 and (version := data[1] & 0xF) != VERSION:
+        if version < VERSION:
+            raise DamagedFile(f"the header is damaged: no pqmim ever wrote format version {version}")
+        raise UnsupportedFile(f"the file has format version {version}, this pqmim reads version {VERSION}: upgrade it")
+    if form > 6:
+        raise UnsupportedFile("the file has a form that this pqmim does not know: upgrade it")
+    return form
+
+
+def _checked(field: Field, value: int) -> int:
+    if not field.minimum <= value <= field.maximum:
+        raise DamagedFile(f"the header is damaged: {field.name} {value} is not in {field.minimum}..{field.maximum}")
+    return value
 
 
 def _packed(numbers: list[tuple[int, int]]) -> bytes:
@@ -156,6 +219,15 @@ def _pack_size(size: int) -> tuple[int, int]:
     return c << bits | rest & (1 << bits) - 1, 4 + bits
 
 
+def _parse_sides(reader: "_BitReader") -> tuple[int, int]:
+    if reader.take(1):
+        return COMMON_SIZES[reader.take(4)]
+    size = _parse_size(reader), _parse_size(reader)
+    if size in COMMON_SIZES:
+        raise DamagedFile("the header is damaged: its size is not in its shortest form")
+    return size
+
+
 def _parse_size(reader: "_BitReader") -> int:
     c = reader.take(4)
     return reader.take(max(c, 1)) + (1 << c if c else 0) + 1
@@ -169,7 +241,7 @@ class _BitReader:
 
     def take(self, bits: int) -> int:
         if bits > self._left:
-            raise DamagedFile("the file ends inside its header")
+            raise TooShort("the file ends inside its header")
         self._left -= bits
         self.taken += bits
         return self._value >> self._left & (1 << bits) - 1
