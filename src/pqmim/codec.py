@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pqmim.bitstream.container import Container, Tag, read, write
+from pqmim.bitstream.container import CHECKED_FROM, Container, Tag, overhead, read, write
 from pqmim.bitstream.header import Header
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import decode, encode, expect, information, sample, surest_first, turns
@@ -303,7 +303,8 @@ class Codec:
     def _encode_to(self, picture: Picture, size: int, effort: int | None) -> Encoded:
         """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
         height, width = picture.rgb.shape[:2]
-        room = size - len(Header(width, height, 0, self.weights.id, framed=False).pack())
+        empty = Header(width, height, 0, self.weights.id, framed=False, checked=size >= CHECKED_FROM)
+        room = size - overhead(empty)
         if room < 1:
             raise ValueError(f"a file of {size} bytes has no room for more than its header")
         notes = list(picture.notes)
@@ -319,7 +320,7 @@ class Codec:
             return self._encode(rgb, quality, effort)[1]
 
         quality, payload = fit(coded, room, rgb.shape[0] * rgb.shape[1])
-        header = Header(width, height, quality, self.weights.id, scale=scale, framed=False)
+        header = replace(empty, quality=quality, scale=scale)
         return Encoded(write(header, payload[:room], {}, b""), width, height, quality, scale, tuple(notes), len(tried))
 
     @torch.inference_mode(False)  # whatever the caller's is: refinement follows gradients
@@ -339,6 +340,8 @@ class Codec:
         container = read(data)
         header = container.header
         check_size(header.width, header.height)
+        if container.complete and not partial:
+            container.require_intact()
         grid = self._grid(self._weights_for(header), header)
         if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * grid.active * grid.known.shape[1]:
             raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
@@ -387,6 +390,8 @@ class Codec:
 def _missing(container: Container, grid: CodeGrid, verified: bool) -> list[str]:
     """What was not found in a file."""
     framed = container.header.framed
+    if not framed and container.intact is False:
+        return [f"the file is cut or damaged: its check fails; {grid.share:.1%} of its codes are there"]
     if not grid.complete:
         cause = "was made to a size" if not framed else "is damaged" if container.complete else "is cut"
         return [f"the file {cause}: {grid.share:.1%} of its codes are there"]

@@ -2,25 +2,36 @@
 
 import pytest
 
-from pqmim.bitstream.header import COMMON_SIZES, FIELDS, Header
-from pqmim.errors import DamagedFile, UnsupportedFile
+from pqmim.bitstream.header import BARE_FIELDS, COMMON_SIZES, FIELDS, HEIGHT, WIDTH, Header, Kind
+from pqmim.errors import DamagedFile, TooShort, UnsupportedFile
 
 
 def bits(text: str) -> bytes:
     digits = text.replace(" ", "")
+    digits += "0" * (-len(digits) % 8)
     return int(digits, 2).to_bytes(len(digits) // 8, "big")
 
 
-MAGIC = "11010000 00010001"
-# version 1, framed, scale 0, weights 0x2a7, quality 50, then class 9 and 767 - 512, class 8 and 511 - 256
-KODAK = bits(f"{MAGIC} 001 1 00 1010100111 0110010 1001 011111111 1000 11111111")
+MAGIC = "11010000 11110010"
+# colour, scale 0, weights 0x2a7, quality 50, a common size: number 6
+KODAK = bits(f"{MAGIC} 00 00 1010100111 0110010 1 0110")
+# the same of 769x513: class 9 and 768 - 512, class 9 and 512 - 512
+ODD = bits(f"{MAGIC} 00 00 1010100111 0110010 0 1001 100000000 1001 000000000")
+FORMS = {"d3": (0, False), "d5": (0, True), "d6": (1, False), "d9": (1, True), "da": (2, False), "dc": (2, True)}
 
 
 def test_golden_header_of_a_768x512_picture():
     header = Header(width=768, height=512, quality=50, weights=0x2A7)
-    assert KODAK.hex() == "d01132a7652ff8ff"
+    assert KODAK.hex() == "d0f20a9d9580"
     assert header.pack() == KODAK
-    assert Header.parse(KODAK + b"payload") == (header, 8)
+    assert Header.parse(KODAK + b"payload") == (header, 6)
+
+
+def test_golden_header_of_another_size():
+    header = Header(width=769, height=513, quality=50, weights=0x2A7)
+    assert ODD.hex() == "d0f20a9d92601200"
+    assert header.pack() == ODD and len(ODD) == 8
+    assert Header.parse(ODD + b"payload") == (header, 8)
 
 
 @pytest.mark.parametrize(
@@ -38,20 +49,36 @@ def test_golden_header_of_a_768x512_picture():
 )
 def test_sides(side, code):
     packed = Header(width=side, height=1, quality=0, weights=0).pack()
-    start = f"{MAGIC} 001 1 00 0000000000 0000000 {code} 0000 0".replace(" ", "")
-    assert packed == bits(start + "0" * (-len(start) % 8))
+    assert packed == bits(f"{MAGIC} 00 00 0000000000 0000000 0 {code} 0000 0")
 
 
-def test_golden_short_header():
+def test_golden_bare_header():
     header = Header(width=768, height=512, quality=50, weights=0x2A7, framed=False)
-    assert header.pack() == bits("11010001 00 1010100111 0110010 1 0110") == bytes.fromhex("d12a7656")
+    assert header.pack() == bits("11010011 0110010 1010100111 00 1 0110") == bytes.fromhex("d3655396")
     assert Header.parse(header.pack() + b"payload") == (header, 4)
 
 
-def test_bare_files_of_early_writers_have_the_long_header():
-    early = KODAK[:2] + bytes([KODAK[2] & 0xEF]) + KODAK[3:]  # framed = 0
-    header, size = Header.parse(early)
-    assert (header.framed, header.width, header.height, size) == (False, 768, 512, 8)
+@pytest.mark.parametrize("first", FORMS)
+def test_first_byte_says_kind_and_check(first):
+    kind, checked = FORMS[first]
+    header = Header(768, 512, 50, 0x2A7, framed=False, kind=Kind(kind), checked=checked)
+    assert header.pack().hex() == first + "655396"
+    assert Header.parse(header.pack()) == (header, 4)
+
+
+def test_one_bit_makes_no_other_form():
+    first = [0xD0, *(int(byte, 16) for byte in FORMS)]
+    for a in first:
+        for b in first:
+            assert a == b or (a ^ b).bit_count() >= 2
+    assert KODAK[1] >> 1 > 100  # a framed file whose first byte alone becomes that of a bare one has no quality
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_kinds_of_framed_files(kind):
+    header = Header(768, 512, 50, 0x2A7, kind=kind)
+    assert header.pack()[2] >> 6 == kind
+    assert Header.parse(header.pack()) == (header, 6)
 
 
 @pytest.mark.parametrize("size", COMMON_SIZES)
@@ -59,12 +86,14 @@ def test_common_sizes_take_four_bytes(size):
     header = Header(*size, quality=100, weights=1023, scale=3, framed=False)
     assert len(header.pack()) == 4
     assert Header.parse(header.pack()) == (header, 4)
+    assert len(Header(*size, quality=100, weights=1023, scale=3).pack()) == 6
 
 
 def test_a_common_size_has_one_spelling():
-    spelled_out = bits("11010001 00 0000000000 0000000 0 0111 1111111 0111 1111111 000000")
     with pytest.raises(DamagedFile, match="shortest"):
-        Header.parse(spelled_out)
+        Header.parse(bits("11010011 0000000 0000000000 00 0 0111 1111111 0111 1111111"))
+    with pytest.raises(DamagedFile, match="shortest"):
+        Header.parse(bits(f"{MAGIC} 00 00 0000000000 0000000 0 0111 1111111 0111 1111111"))
 
 
 @pytest.mark.parametrize(
@@ -75,57 +104,77 @@ def test_coded_sizes_are_rounded_up(width, height, scale, coded):
     assert Header(width, height, quality=0, weights=0, scale=scale).coded_size == coded
 
 
+def test_bound_of_the_payload():
+    assert Header(16, 16, quality=0, weights=0).most_payload == 64 + 512
+    assert Header(17, 33, quality=0, weights=0).most_payload == 64 + 512 * 2 * 3
+    assert Header(17, 33, quality=0, weights=0, scale=1).most_payload == 64 + 512 * 1 * 2
+    assert Header(17, 33, quality=0, weights=0, kind=Kind.FLAT).most_payload == 3
+
+
 def test_every_side_comes_back():
     for side in range(1, 65537):
-        framed, scale = side % 2 == 0, side % 4
-        header = Header(side, 65537 - side, quality=side % 101, weights=side % 1024, scale=scale, framed=framed)
+        framed, scale, kind = side % 2 == 0, side % 4, Kind(side % 3)
+        checked = not framed and side % 5 == 0
+        header = Header(side, 65537 - side, side % 101, side % 1024, scale, framed, kind, checked)
         packed = header.pack()
         assert Header.parse(packed) == (header, len(packed))
-        assert (7 if framed else 6) <= len(packed) <= (10 if framed else 9)
+        assert (6 if framed else 4) <= len(packed) <= (10 if framed else 9)
 
 
-@pytest.mark.parametrize("end", range(len(KODAK)))
+@pytest.mark.parametrize("end", range(len(ODD)))
 def test_headers_that_end_early(end):
-    with pytest.raises(DamagedFile):
-        Header.parse(KODAK[:end])
-    with pytest.raises(DamagedFile):
+    with pytest.raises(TooShort):
+        Header.parse(ODD[:end])
+    with pytest.raises(TooShort):
         Header.parse(Header(100, 70, quality=1, weights=1, framed=False).pack()[: min(end, 5)])
 
 
-@pytest.mark.parametrize("data", [b"P", b"\xd0Q", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"no picture at all"])
+@pytest.mark.parametrize(
+    "data",
+    [b"P", b"\xd0Q", b"\xd0\x11\x32", b"\xd1\x2a", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"no picture at all"],
+)
 def test_other_files(data):
     with pytest.raises(UnsupportedFile, match="not a .pqm file"):
         Header.parse(data)
 
 
-def test_future_version_is_named():
-    with pytest.raises(UnsupportedFile, match="version 2.*upgrade pqmim"):
-        Header.parse(bits(f"{MAGIC} 010 11111"))  # nothing after the version is looked at
+def test_future_versions_and_forms_are_named():
+    with pytest.raises(UnsupportedFile, match="version 3.*upgrade"):
+        Header.parse(b"\xd0\xf3")  # nothing after the version is looked at
+    with pytest.raises(UnsupportedFile, match="form.*upgrade"):
+        Header.parse(b"\xdf")
 
 
 @pytest.mark.parametrize(
-    ("fields", "error"),
+    "data",
     [
-        ("000 1 00 1010100111 0110010", DamagedFile),  # version 0 never was
-        ("001 1 00 1010100111 1100101", DamagedFile),  # quality 101
-        ("001 1 00 1010100111 1111111", DamagedFile),  # quality 127
+        bits("11010000 11110000 00 00 1010100111 0110010 1 0110"),  # version 0 never was
+        bits("11010000 11110001 00 00 1010100111 0110010 1 0110"),  # nor was version 1 released
+        bits(f"{MAGIC} 11 00 1010100111 0110010 1 0110"),  # kind 3
+        bits(f"{MAGIC} 00 00 1010100111 1100101 1 0110"),  # quality 101
+        bits("11010011 1111111 1010100111 00 1 0110"),  # quality 127
     ],
 )
-def test_values_that_no_writer_gives(fields, error):
-    with pytest.raises(error):
-        Header.parse(bits(f"{MAGIC} {fields} 1001 011111111 1000 11111111"))
+def test_values_that_no_writer_gives(data):
+    with pytest.raises(DamagedFile):
+        Header.parse(data)
 
 
 def test_padding_must_be_zero():
-    start = f"{MAGIC} 001 1 00 0000000000 0000000 0000 0 0000 0"
-    assert Header.parse(bits(start + "0000000"))[1] == 7
-    for i in range(7):
+    start = f"{MAGIC} 00 00 0000000000 0000000 1 0000"
+    assert Header.parse(bits(start + "000000"))[1] == 6
+    for i in range(6):
         with pytest.raises(DamagedFile, match="padding"):
-            Header.parse(bits(start + f"{1 << i:07b}"))
+            Header.parse(bits(start + f"{1 << i:06b}"))
 
 
-@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("field", {*FIELDS, *BARE_FIELDS, WIDTH, HEIGHT})
 def test_values_out_of_range_are_refused(field):
     for value in (field.minimum - 1, field.maximum + 1):
         with pytest.raises(ValueError, match=field.name):
             Header(**{"width": 1, "height": 1, "quality": 0, "weights": 0, field.name: value})
+
+
+def test_a_framed_file_has_no_short_check():
+    with pytest.raises(ValueError, match="bare"):
+        Header(1, 1, 0, 0, checked=True)

@@ -14,7 +14,7 @@ def test_damage(run, photo):
     (photo.parent / "damaged.pqm").write_bytes(data)
     status, out, err = run("check", "damaged.pqm", "photo.pqm")
     assert status == 1
-    assert err == "pqmim: damaged.pqm: the file is damaged: its codes do not match its check.\n"
+    assert err == "pqmim: damaged.pqm: the file is damaged: its bytes do not match its check.\n"
     assert out.startswith(b"photo.pqm: good, ")
 
 

@@ -49,9 +49,10 @@ def describe(codec: None, job: Job) -> Outcome:
 def _sheet(name: str, facts: dict[str, Any]) -> str:
     chunks = "".join(f", {chunk} {size:,}" for chunk, size in facts["chunks"].items())
     scale = f", coded at 1/{2 ** facts['scale']} of its size" if facts["scale"] else ""
+    kind = "" if facts["kind"] == "colour" else f", {facts['kind']}"
     return (
         f"{name}\n"
-        f"  picture  {facts['width']}x{facts['height']}, quality {facts['quality']}{scale}\n"
+        f"  picture  {facts['width']}x{facts['height']}, quality {facts['quality']}{scale}{kind}\n"
         f"  size     {facts['bytes']:,} bytes, {facts['bpp']:.3f} bpp\n"
         f"  parts    header {facts['header_bytes']}, codes {facts['payload_bytes']:,}{chunks}, "
         f"framing {facts['framing_bytes']}\n"
@@ -61,8 +62,12 @@ def _sheet(name: str, facts: dict[str, Any]) -> str:
 
 
 def _state(facts: dict[str, Any]) -> str:
-    if facts["state"] == "bare":
+    if facts["state"] == "bare" and facts["intact"] is None:
         return "bare: without a check, or a length that tells whether it was cut"
+    if facts["state"] == "bare":
+        return "bare: its check holds"
+    if facts["state"] == "damaged":
+        return "damaged: its check fails"
     if facts["state"] == "cut" and facts["payload_share"] is not None:
         return f"cut: {facts['payload_share']:.0%} of the codes' bytes are there"
     return str(facts["state"])

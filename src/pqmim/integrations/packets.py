@@ -13,6 +13,7 @@ from binascii import crc_hqx
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pqmim.bitstream import varint
 from pqmim.errors import DamagedFile, PqmimError
 
 LEAST_MTU, MOST_MTU = 16, 65535
@@ -35,7 +36,7 @@ def split(data: bytes, mtu: int) -> list[bytes]:
     packets: list[bytes] = []
     sent = 0
     while sent < len(data):
-        head = bytes([name]) + _varint(len(packets)) + (b"" if packets else _varint(len(data)))
+        head = bytes([name]) + varint.pack(len(packets)) + (b"" if packets else varint.pack(len(data)))
         taken = data[sent : sent + mtu - len(head) - _CHECK]
         packets.append(_sealed(head + taken))
         sent += len(taken)
@@ -140,18 +141,8 @@ def _sealed(body: bytes) -> bytes:
     return body + crc_hqx(body, 0xFFFF).to_bytes(_CHECK, "big")
 
 
-def _varint(value: int) -> bytes:
-    groups = [value & 0x7F]
-    while value := value >> 7:
-        groups[-1] |= 0x80
-        groups.append(value & 0x7F)
-    return bytes(groups)
-
-
 def _parse_varint(packet: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift, byte in enumerate(packet[position : position + 5]):
-        value |= (byte & 0x7F) << 7 * shift
-        if byte < 0x80:
-            return value, position + shift + 1
-    raise DamagedFile("the packet is damaged: a number in it does not end")
+    try:
+        return varint.parse(packet, position)
+    except (EOFError, DamagedFile) as error:
+        raise DamagedFile("the packet is damaged: a number in it is not whole, or not in its shortest form") from error

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pqmim.bitstream import varint
 from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
-from pqmim.errors import DamagedFile, PqmimError, UnsupportedFile
+from pqmim.errors import DamagedFile, PqmimError, TooShort, UnsupportedFile
 from pqmim.image.limits import check_size
 from pqmim.models.proxy import LARGEST
 from pqmim.models.transforms import STRIDE, in_strips
@@ -192,10 +193,7 @@ def _pixels(image: Tensor, height: int, width: int) -> np.ndarray:
 def _packed(magic: bytes, numbers: Sequence[int], payload: bytes, *symbols: np.ndarray) -> bytes:
     data = bytearray(magic)
     for number in numbers:
-        while number > 0x7F:
-            data.append(number & 0x7F | 0x80)
-            number >>= 7
-        data.append(number)
+        data += varint.pack(number)
     data += payload
     return bytes(data) + _check(data, symbols).to_bytes(2, "big")
 
@@ -204,16 +202,12 @@ def _unpacked(magic: bytes, name: str, data: bytes, count: int) -> tuple[list[in
     """Numbers and payload; the last two numbers are sides of the picture, which are checked."""
     if data[:2] != magic:
         raise UnsupportedFile(f"this is not a file of {name}: it does not start with the bytes {magic.hex(' ')}")
-    numbers, place, end = [], 2, len(data) - 2
+    numbers, place, end = [], 2, max(len(data) - 2, 2)
     for _ in range(count):
-        number = shift = 0
-        while True:
-            if place >= end or shift > 21:
-                raise DamagedFile("the file is damaged, or ends inside its header")
-            number |= (data[place] & 0x7F) << shift
-            shift, place = shift + 7, place + 1
-            if data[place - 1] < 0x80:
-                break
+        try:
+            number, place = varint.parse(data[:end], place)
+        except EOFError:
+            raise TooShort("the file ends inside its header") from None
         numbers.append(number)
     check_size(*numbers[-2:])
     return numbers, data[place:end]
