@@ -43,6 +43,7 @@ __all__ = [
     "decompress",
     "generate",
     "info",
+    "shared_codec",
 ]
 
 _shared: "Codec | None" = None
@@ -70,7 +71,7 @@ def compress(
         InvalidImage: the picture cannot be read, or is too large.
         ValueError: a number is out of its range.
     """
-    return _shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort)
+    return shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort)
 
 
 def decompress(
@@ -100,7 +101,7 @@ def decompress(
         ValueError: a number is out of its range.
     """
     data = data_of(file)
-    return _shared_codec().decompress(data, complete=complete, seed=seed, temperature=temperature, partial=partial)
+    return shared_codec().decompress(data, complete=complete, seed=seed, temperature=temperature, partial=partial)
 
 
 def check(file: Source) -> "Received":
@@ -113,7 +114,7 @@ def check(file: Source) -> "Received":
         DamagedFile: the file is cut or damaged, or carries nothing to verify it by.
         UnsupportedFile: it is of another kind, or needs a newer version or other weights.
     """
-    return _shared_codec().check(data_of(file))
+    return shared_codec().check(data_of(file))
 
 
 def generate(
@@ -131,7 +132,7 @@ def generate(
     Raises:
         ValueError: a number is out of its range.
     """
-    return _shared_codec().generate(width, height, quality=quality, seed=seed, temperature=temperature)
+    return shared_codec().generate(width, height, quality=quality, seed=seed, temperature=temperature)
 
 
 def info(file: Source) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _shared_codec() -> "Codec":
+def shared_codec() -> "Codec":
     """One codec for the whole process: loading weights takes longer than a small picture."""
     global _shared
     if _shared is None:
@@ -169,3 +170,6 @@ def _shared_codec() -> "Codec":
 
         _shared = Codec()
     return _shared
+
+
+_shared_codec = shared_codec

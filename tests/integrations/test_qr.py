@@ -7,11 +7,13 @@ from PIL import Image, ImageFilter
 pytest.importorskip("segno")
 pytest.importorskip("zxingcpp")
 
+from pqmim.bitstream.header import Header
 from pqmim.errors import InvalidImage, PqmimError, UnsupportedFile
 from pqmim.integrations.qr import FORMS, from_base45, read_qr, to_base45, write_qr
 
 PAGE = "https://example.org/"
-DATA = b"\xd1" + np.random.default_rng(0).bytes(199)
+DATA = Header(768, 512, 9, 1, framed=False).pack()
+DATA += np.random.default_rng(0).bytes(200 - len(DATA))
 
 
 def code(form: str, scale: int = 8, data: bytes = DATA) -> Image.Image:
@@ -45,7 +47,7 @@ def test_a_photographed_screen():
 
 
 def test_most_bytes():
-    most = b"\xd0" + bytes(range(256)) * 11 + bytes(136)
+    most = DATA + bytes(range(256)) * 10 + bytes(193)
     assert len(most) == 2953 and read_qr(code("raw", data=most)) == most
     with pytest.raises(PqmimError, match="too many"):
         write_qr(most + b"a", ".png", "raw")

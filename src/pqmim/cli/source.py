@@ -8,10 +8,7 @@ from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import note, waiting
 from pqmim.cli.options import open_codec
 from pqmim.cli.streams import read
-
-_BEGINNINGS = (b"\xd0", b"\xd1")
-"""First bytes of .pqm files: no picture of a format that is read begins with one."""
-
+from pqmim.errors import PqmimError
 
 def add_size_option(parser: argparse.ArgumentParser, default: int) -> None:
     """How small a photo is made before it is sent."""
@@ -27,8 +24,8 @@ def add_size_option(parser: argparse.ArgumentParser, default: int) -> None:
 def small_file(args: argparse.Namespace) -> bytes:
     """The bytes of `args.path`, made of a photo to `args.size` bytes where it is one."""
     data = read(args.path)
-    if data[:1] in _BEGINNINGS or not data:
-        return _described(data)
+    if is_file(data):
+        return data
     source: Any = data if args.path == STREAM else args.path
     with waiting(f"{args.path}: compressing"):
         encoded = open_codec(args).encode(source, size=args.size)
@@ -36,12 +33,15 @@ def small_file(args: argparse.Namespace) -> bytes:
     return encoded.data
 
 
-def _described(data: bytes) -> bytes:
-    """The data, if they are a .pqm file."""
-    from pqmim.bitstream.describe import describe
+def is_file(data: bytes) -> bool:
+    """Whether these bytes begin as a .pqm file does."""
+    from pqmim.bitstream.header import Header
 
-    describe(data)
-    return data
+    try:
+        Header.parse(data)
+    except PqmimError:
+        return False
+    return True
 
 
 def write_picture(args: argparse.Namespace, data: bytes, target: str) -> dict[str, Any]:

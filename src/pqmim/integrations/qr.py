@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from PIL import Image
 
+from pqmim.bitstream.header import Header
 from pqmim.errors import InvalidImage, PqmimError, UnsupportedFile
 from pqmim.integrations.text import from_text, to_base64url, to_link
 
@@ -21,8 +22,6 @@ Form = Literal["link", "text", "base45", "raw"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 _BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
-_BEGINNINGS = (b"\xd0", b"\xd1")
-"""First bytes of .pqm files: none of them begins a text in ASCII."""
 
 
 def require() -> None:
@@ -82,21 +81,30 @@ def read_qr(image: Image.Image) -> bytes:
         raise InvalidImage("there is no QR code that can be read: let it fill the picture, sharp and evenly lit")
     for code in codes:
         data = _content(code.bytes)
-        if data[:1] in _BEGINNINGS:
+        if _is_file(data):
             return data
     raise UnsupportedFile("the QR code carries no .pqm file")
 
 
+def _is_file(data: bytes) -> bool:
+    """Whether this begins as a .pqm file does, which no text in ASCII is."""
+    try:
+        Header.parse(data)
+    except PqmimError:
+        return False
+    return True
+
+
 def _content(content: bytes) -> bytes:
     """The file in what a code says, or nothing."""
-    if content[:1] in _BEGINNINGS:
+    if _is_file(content):
         return content
     for decoded in (from_text, from_base45):
         try:
             data = decoded(content.decode("ascii"))
         except (PqmimError, UnicodeDecodeError):
             continue
-        if data[:1] in _BEGINNINGS:
+        if _is_file(data):
             return data
     return b""
 
