@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from pqmim.errors import WeightsError
-from pqmim.models import looks
+from pqmim import looks
+from pqmim.errors import BadArgument, WeightsError
 from pqmim.models.discriminator import Depth, Discriminator, hinge, persuasion
+from pqmim.models.looks import VividSynthesis
 from pqmim.models.noise import CHANNELS, gaussian
 from pqmim.models.transforms import Synthesis, TransformConfig
 
@@ -18,19 +19,21 @@ def random_synthesis(seed: int) -> Synthesis:
         torch.nn.init.normal_(matrix, std=0.1)
     for block in [*synthesis.coarse, *synthesis.fine]:
         torch.nn.init.normal_(block.reduce, std=0.1)
-    synthesis.load_state_dict({k: v.half().float() for k, v in synthesis.state_dict().items()})  # as releases keep it
     return synthesis.eval().requires_grad_(False)
 
 
-def look(strength: float = 1.0) -> looks.Look:
-    faithful = random_synthesis(0)
-    vivid = looks.VividSynthesis(CONFIG)
-    vivid.load_state_dict(faithful.state_dict(), strict=False)
+def vivid_synthesis() -> VividSynthesis:
+    vivid = VividSynthesis(CONFIG)
+    vivid.load_state_dict(random_synthesis(0).state_dict(), strict=False)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in vivid.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
-    return looks.Look("vivid", vivid.eval().requires_grad_(False), faithful, torch.full((CONFIG.levels,), strength))
+    return vivid.eval().requires_grad_(False)
+
+
+def arrays(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
 
 
 def latent(height: int = 3, width: int = 5) -> torch.Tensor:
@@ -64,67 +67,72 @@ def test_noise_has_no_negative_position():
         gaussian(0, -1, 0, 2, 2)
 
 
-def test_the_dial_is_a_straight_line_from_the_faithful_picture():
-    vivid, z = look(), latent()
-    with torch.no_grad():
-        faithful = vivid.faithful(z, LEVEL)
-        ends = vivid.pixels(z, LEVEL, 0.0), vivid.pixels(z, LEVEL, 1.0)
-        half = vivid.pixels(z, LEVEL, 0.5)
-    assert torch.equal(ends[0], faithful)
-    assert (ends[1] - faithful).abs().max() > 1
-    assert torch.allclose(half, (ends[0] + ends[1]) / 2, atol=1e-3)
-    with pytest.raises(ValueError, match="dial"):
-        vivid.pixels(z, LEVEL, 1.5)
-
-
-def test_strength_says_how_far_the_dial_goes():
-    z = latent()
-    with torch.no_grad():
-        assert torch.equal(look(0.5).pixels(z, LEVEL), look().pixels(z, LEVEL, 0.5))
-        assert torch.equal(look(0.0).pixels(z, LEVEL), look().faithful(z, LEVEL))
-
-
 def test_seeds_give_other_pictures_and_the_same_seed_the_same():
-    vivid, z = look(), latent()
+    vivid, z = vivid_synthesis(), latent()
     with torch.no_grad():
-        first, again, other = (vivid.pixels(z, LEVEL, seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.allclose(first, other)
+        first, again, other = (vivid.drawn(z, LEVEL, seed) for seed in (1, 1, 2))
+        plain = vivid(z, LEVEL)
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other) and not torch.allclose(first, plain)
 
 
 def test_tiles_and_strips_draw_the_same_picture():
-    vivid, z = look(), latent(40, 24)
+    vivid, z = vivid_synthesis(), latent(40, 24)
     with torch.no_grad():
-        whole = vivid.drawn(z, LEVEL, seed=5)
+        whole = vivid(z, LEVEL, torch.from_numpy(gaussian(5, 0, 0, 80, 48))[None])
         tile = vivid.drawn(z[:, :, 10:34, 4:20], LEVEL, seed=5, origin=(10, 4))
-        noise = torch.from_numpy(gaussian(5, 0, 0, 80, 48))[None]
-        plain = vivid.synthesis(z, LEVEL, noise)
-    assert torch.allclose(whole, plain, atol=1e-3)
+        assert torch.allclose(vivid.drawn(z, LEVEL, seed=5), whole, atol=1e-3)
     assert torch.allclose(tile[:, :, 128:-128, 120:136], whole[:, :, 288:416, 184:200], atol=1e-3)
 
 
-def test_a_look_is_a_small_difference_that_names_its_release(tmp_path):
-    vivid, z = look(0.75), latent()
-    size = looks.save(tmp_path / "vivid.safetensors", vivid)
-    read = looks.load(tmp_path / "vivid.safetensors", vivid.faithful, CONFIG)
-    assert size < 1.3 * sum(p.numel() for p in vivid.synthesis.parameters()) + 10_000
-    assert read.name == "vivid" and read.strength.tolist() == [0.75] * 3
+def test_a_look_is_a_small_difference_that_names_its_synthesis(tmp_path):
+    faithful, vivid, path = random_synthesis(0), vivid_synthesis(), tmp_path / "vivid.safetensors"
+    strength = np.array([1, 0.75, 0.5], np.float32)
+    size = looks.save(path, looks.Look("vivid", arrays(vivid), strength), arrays(faithful), "digest")
+    read = looks.load(path, arrays(faithful), "digest")
+    assert size < 1.3 * sum(p.numel() for p in vivid.parameters()) + 10_000
+    assert read.name == "vivid" and read.strength.tolist() == strength.tolist()
     with torch.no_grad():
-        error = (read.pixels(z, LEVEL) - vivid.pixels(z, LEVEL)).abs().max()
-        moved = (vivid.faithful(z, LEVEL) - vivid.pixels(z, LEVEL)).abs().max()
-    assert error < 0.05 * moved
-    assert looks.belongs(tmp_path / "vivid.safetensors", vivid.faithful)
+        drawn, again = vivid.drawn(latent(), LEVEL), VividSynthesis.of(CONFIG, read.tensors).drawn(latent(), LEVEL)
+        moved = (faithful(latent(), LEVEL) - drawn).abs().max()
+    assert 0 < (drawn - again).abs().max() < 0.05 * moved
     with pytest.raises(WeightsError, match="belongs to other weights"):
-        looks.load(tmp_path / "vivid.safetensors", random_synthesis(9), CONFIG)
+        looks.load(path, arrays(faithful), "another digest")
+
+
+def test_a_look_without_a_difference_is_the_faithful_one(tmp_path):
+    path, vivid = tmp_path / "same.safetensors", VividSynthesis(CONFIG)
+    vivid.load_state_dict(random_synthesis(0).state_dict(), strict=False)
+    faithful = arrays(random_synthesis(0))
+    looks.save(path, looks.Look("same", arrays(vivid), np.ones(3, np.float32)), faithful, "digest")
+    read = looks.load(path, faithful, "digest").tensors
+    assert all(np.array_equal(read[name], tensor) for name, tensor in faithful.items())
+
+
+def test_strength_says_how_far_the_dial_goes_at_each_rate():
+    look = looks.Look("vivid", {}, np.array([1, 0.5, 0.5], np.float32))
+    assert [look.share(level, 1.0) for level in (0, 0.5, 1, 2, 9)] == [1, 0.75, 0.5, 0.5, 0.5]
+    assert look.share(0.5, 0.2) == pytest.approx(0.15) and look.share(1, 0) == 0
+
+
+def test_looks_have_names_and_numbers():
+    assert [looks.dial_of(look) for look in ("faithful", "vivid", 0, 0.25, 1)] == [0, 1, 0, 0.25, 1]
+    for wrong in ("bright", -0.1, 1.1, float("nan")):
+        with pytest.raises(BadArgument, match="look"):
+            looks.dial_of(wrong)
 
 
 def test_what_is_no_look_is_said_to_be_none(tmp_path):
     path = tmp_path / "none.safetensors"
     with pytest.raises(WeightsError, match="cannot be read"):
-        looks.load(path, random_synthesis(0), CONFIG)
+        looks.load(path, {}, "")
     path.write_bytes(b"\x10" + 40 * b"\0")
-    with pytest.raises(WeightsError, match="not a look"):
-        looks.load(path, random_synthesis(0), CONFIG)
-    assert not looks.belongs(path, random_synthesis(0))
+    with pytest.raises(WeightsError, match="no look"):
+        looks.load(path, {}, "")
+
+
+def test_no_packaged_look_belongs_to_unknown_weights():
+    assert looks.find({}, "unknown") is None
 
 
 def test_heads_learn_to_tell_originals_and_hear_the_latent():

@@ -1,0 +1,150 @@
+"""Looks: add-ons to a release that render the same codes in another way.  Loads without torch.
+
+A look is a file of its own. It holds the weights of a second synthesis as a difference to the faithful one: int8
+matrices with a scale a row, everything else in half precision. Its record names the synthesis that it belongs to by a
+hash, so a look of another release is refused. Codes do not depend on looks: files need not be coded again when a look
+is trained anew.
+
+The dial between looks is a straight line in pixels from the faithful picture, at 0, to that of the look, at 1. No mixture
+of both of another kind gives less error at the same realism (Freirich, Michaeli and Meir, "A theory of the
+distortion-perception tradeoff in Wasserstein space", 2021).
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from pqmim.errors import BadArgument, WeightsError
+from pqmim.files import write_atomically
+
+FOLDER = Path(__file__).parent / "weights"
+KEY = "pqmim-look"  # of the record in the file's metadata
+LIMIT = 127  # of an int8 entry
+MATRIX = 1_000  # entries from which a tensor of two dimensions is stored as int8
+NAMES = {"faithful": 0.0, "vivid": 1.0}
+"""Where the dial stands for looks that have a name."""
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A look of a release.
+
+    Attributes:
+        name: of the look, such as `vivid`.
+        tensors: of its synthesis, float32, by the names of `models.looks.VividSynthesis`.
+        strength: (L,) how far from the faithful picture to that of this synthesis the dial goes, at each rate level:
+            0 to 1. Chosen on photos that no training saw.
+    """
+
+    name: str
+    tensors: Mapping[str, NDArray[np.float32]]
+    strength: NDArray[np.float32]
+
+    def share(self, level: float, dial: float) -> float:
+        """How much of this look's synthesis a picture has, 0 to 1, at a rate level and a dial of 0 to 1."""
+        return dial * float(np.interp(level, np.arange(len(self.strength)), self.strength))
+
+
+def dial_of(look: float | str) -> float:
+    """Where the dial stands, 0 to 1, for a number or a name.
+
+    Raises:
+        BadArgument: the number is out of range, or the name is unknown.
+    """
+    if isinstance(look, str):
+        if look not in NAMES:
+            raise BadArgument(f"a look is faithful, vivid, or a number from 0 to 1 between them, not {look}")
+        return NAMES[look]
+    if not 0 <= look <= 1:
+        raise BadArgument(f"a look is a number from 0, faithful, to 1, vivid, not {look}")
+    return float(look)
+
+
+def save(path: str | os.PathLike[str], look: Look, faithful: Tensors, digest: str) -> int:
+    """Write a look; returns the size of the file in bytes.
+
+    Args:
+        path: of the file; one that exists is replaced.
+        look: what is written.
+        faithful: tensors of the synthesis that it is a difference to, as its release holds them.
+        digest: what names that synthesis, see `release.Release.digest_of`.
+    """
+    tensors: dict[str, NDArray[Any]] = {"strength": look.strength.astype(np.float16)}
+    for name, tensor in look.tensors.items():
+        difference = np.asarray(tensor, np.float32)
+        if name in faithful:
+            difference = difference - np.asarray(faithful[name], np.float32)
+        if tensor.ndim == 2 and tensor.size >= MATRIX:
+            scale = np.maximum(np.abs(difference).max(1) / LIMIT, 1e-12).astype(np.float32)
+            tensors[f"{name}.scale"] = scale
+            tensors[f"{name}.int8"] = np.rint(difference / scale[:, None]).astype(np.int8)
+        elif np.any(difference):
+            tensors[name] = difference.astype(np.float16)
+    record = {"format": 1, "name": look.name, "synthesis": digest}
+    data: bytes = save_tensors(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata={KEY: json.dumps(record)}
+    )
+    write_atomically(path, data, force=True)
+    return len(data)
+
+
+def load(path: str | os.PathLike[str], faithful: Tensors, digest: str) -> Look:
+    """Read a look that belongs to the synthesis `faithful`, which `digest` names.
+
+    Raises:
+        WeightsError: the file cannot be read, is no look, or belongs to another synthesis.
+    """
+    try:
+        data = Path(path).read_bytes()
+        record, tensors = _record(data), load_tensors(data)
+    except OSError as error:
+        raise WeightsError(f"cannot be read ({error.strerror})", path) from error
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise WeightsError("this is no look of pqmim, or it is damaged", path) from error
+    if record["synthesis"] != digest:
+        raise WeightsError(f"the look {record['name']} belongs to other weights", path)
+    strength = tensors.pop("strength").astype(np.float32)
+    return Look(record["name"], _absolute(tensors, faithful), strength)
+
+
+def find(faithful: Tensors, digest: str, name: str = "vivid") -> Look | None:
+    """The packaged look of a name that belongs to the synthesis `faithful`; None if there is none."""
+    for path in sorted(FOLDER.glob("*.safetensors")):
+        try:
+            record = _record(path.read_bytes())
+        except (KeyError, ValueError):  # a release
+            continue
+        if (record["name"], record["synthesis"]) == (name, digest):
+            return load(path, faithful, digest)
+    return None
+
+
+def _absolute(tensors: Tensors, faithful: Tensors) -> dict[str, NDArray[np.float32]]:
+    """Weights of a look's synthesis, of the differences that its file holds."""
+    found = {name: np.asarray(tensor, np.float32) for name, tensor in faithful.items()}
+    for name, tensor in tensors.items():
+        key = name.removesuffix(".int8")
+        difference = tensor.astype(np.float32)
+        if key != name:
+            difference = difference * tensors[f"{key}.scale"][:, None]
+        elif f"{name.removesuffix('.scale')}.int8" in tensors:
+            continue
+        found[key] = found[key] + difference if key in faithful else difference
+    return found
+
+
+def _record(data: bytes) -> dict[str, str]:
+    size = int.from_bytes(data[:8], "little")
+    found: dict[str, str] = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][KEY])
+    return found
