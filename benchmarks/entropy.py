@@ -51,11 +51,12 @@ def measure(
     codec: Codec, original: MaskedPrior, shipped: torch.Tensor, photos: list[Path], quality: int
 ) -> dict[str, float]:
     """Mean bytes a photo, and ratios between the ways to spend them."""
+    record = codec.release.record
     coded, _ = setting(quality)  # the lowest qualities are others at half the size
-    rate = torch.tensor([codec.weights.rates[coded]])
-    codewords = codec.weights.quantizer.codewords
-    size = len(codec.weights.quantizer.dimensions)
-    active = codec.weights.active[coded]
+    rate = torch.tensor([record.rates[coded]])
+    codewords = record.codewords
+    size = len(record.dimensions)
+    active = record.active[coded]
     histogram = np.zeros((size, codewords))
     real = ideal = floating = fixed = 0.0
     overhead = []
@@ -70,7 +71,7 @@ def measure(
         fixed += active * codes[0].size
         overhead.append(len(data) - bits / 8)
         flat = torch.from_numpy(codes).flatten(1).T[None]
-        floating += ideal_bits(original, flat, rate, active, codec.weights.groups, codes.shape[1]) / 8
+        floating += ideal_bits(original, flat, rate, active, record.groups, codes.shape[1]) / 8
     p = histogram / histogram.sum(1, keepdims=True).clip(1)
     oracle = -(histogram * np.log2(p.clip(1e-12))).sum() / 8
     table = blend(shipped.flatten(1), rate).view(size, codewords).double().mul(LN2).log_softmax(-1) / LN2
@@ -99,8 +100,8 @@ def load_original(codec: Codec, path: Path) -> tuple[MaskedPrior, torch.Tensor]:
     tensors = load_file(path)
     static = tensors.pop("static_log2_probability").float()
     sizes = {field: int(tensors.pop(f"config.{field}")) for field in ("width", "blocks", "heads", "hidden", "rank")}
-    quantizer = codec.weights.quantizer
-    prior = MaskedPrior(PriorConfig(**sizes), quantizer.codebook, quantizer.dimensions, len(tensors["level"]))
+    codebook = torch.tensor(codec.release.tensors["quantizer.codebook"]).float()
+    prior = MaskedPrior(PriorConfig(**sizes), codebook, codec.release.record.dimensions, len(tensors["level"]))
     prior.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
     return prior.eval().requires_grad_(False), static
 

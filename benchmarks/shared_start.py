@@ -15,6 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from pqmim import release as weights
+from pqmim.models.modules import Modules
+from pqmim.models.transforms import TransformConfig
 from pqmim.training import checkpoints, recipe
 from pqmim.training.data import Photos
 from pqmim.training.stages.transforms import ProxyCodec, to_images
@@ -32,11 +34,14 @@ def main() -> None:
     args = parser.parse_args()
     plan, released = recipe.load(args.recipe), weights.load(args.weights)
     photos = Photos(args.data, augment=plan.augment)
-    model = ProxyCodec(released.config, torch.tensor(plan.lambdas))
-    model.analysis.load_state_dict(released.analysis.state_dict())
-    model.synthesis.load_state_dict(released.synthesis.state_dict())
-    model.proxy.log_gain.data.copy_(released.quantizer.log_gain)
-    model.proxy.log_step.data.copy_(released.quantizer.log_step)
+    parts = {name: released.part(name) for name in ("analysis", "quantizer", "synthesis")}
+    record = released.record
+    modules = Modules.build(record.transforms, record.dimensions, record.codewords, parts)
+    model = ProxyCodec(TransformConfig(**record.transforms), torch.tensor(plan.lambdas))
+    model.analysis.load_state_dict(modules.analysis.state_dict())
+    model.synthesis.load_state_dict(modules.synthesis.state_dict())
+    model.proxy.log_gain.data.copy_(modules.quantizer.log_gain)
+    model.proxy.log_step.data.copy_(modules.quantizer.log_step)
     fit(model, latents(model, photos))
     measure(model, photos)
     state = {"step": plan.stages["transforms"].steps, "model": model.state_dict(), "optimizers": []}

@@ -66,7 +66,7 @@ def test_codes_are_what_the_encoder_wrote(codec, photo, file):
 def test_files_are_as_short_as_the_prior_allows(codec, file):
     container = read(file)
     bits = codec.ideal_bits(codec.codes(file), 60)
-    assert bits.shape == (len(codec.weights.quantizer.dimensions),) and (bits >= 0).all()
+    assert bits.shape == (len(codec.release.record.dimensions),) and (bits >= 0).all()
     assert 0 <= 8 * len(container.payload) - bits.sum() < 9 + 1e-3 * bits.sum()
 
 
@@ -250,9 +250,12 @@ def test_what_is_no_file_is_refused(codec, data):
 
 def test_absurd_sizes_cost_nothing(codec):
     with pytest.raises((DamagedFile, InvalidImage)):
-        codec.decompress(write(Header(65536, 65536, 50, codec.weights.id), bytes(4), {}, b""))
+        codec.decompress(write(Header(65536, 65536, 50, codec.release.id), bytes(4), {}, b""))
+    file = write(Header(30000, 30000, 100, codec.release.id), bytes(4), {}, b"")
+    with pytest.raises(InvalidImage, match="max_pixels"):
+        codec.decompress(file)
     with pytest.raises(DamagedFile, match="more pixels"):
-        codec.decompress(write(Header(30000, 30000, 100, codec.weights.id), bytes(4), {}, b""))
+        codec.decompress(file, max_pixels=1 << 30)
 
 
 def test_missing_weights_are_named(codec, photo):

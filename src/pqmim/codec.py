@@ -1,33 +1,44 @@
-"""The hall: the only place where pixels, models, coding and bitstream meet."""
+"""The hall: the only place where pixels, models, coding and bitstream meet.
 
-from dataclasses import replace
+    encode   picture → encoder → codes → prior, range coder → file
+    receive  file → range decoder, prior → codes
+    render   codes → codewords → synthesis → picture
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from pqmim import dial
 from pqmim.bitstream.container import CHECKED_FROM, Container, Tag, overhead, read, write
 from pqmim.bitstream.header import Header
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import decode, encode, expect, information, sample, surest_first, turns
-from pqmim.coding.range_coder import RangeDecoder
+from pqmim.coding.loop import encode, turns
 from pqmim.coding.sampler import COMPLETING, Sampler
-from pqmim.dial import MOST_EFFORT, SCALES, default_effort, fit, setting
-from pqmim.errors import DamagedFile
+from pqmim.errors import BadArgument, DamagedFile, InvalidImage
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
-from pqmim.image.picture import Picture, read_picture, to_pil
-from pqmim.image.scale import enlarge, shrink
-from pqmim.models.assignment import Assignment
-from pqmim.models.quantizer import level_of_rate
-from pqmim.models.transforms import STRIDE, in_strips
-from pqmim.release import Weights, find, load
+from pqmim.image.picture import Picture, read_picture
+from pqmim.image.scale import shrink
+from pqmim.reception import Form, Reception, prior_of
+from pqmim.release import Release, find, load
+from pqmim.rendering import STRIDE, NumpySynthesis, Synthesis, TorchSynthesis, share_unknown
 from pqmim.results import Encoded, Received, Rendered
 
-LEAST_BITS = 0.005  # of a symbol whose frequency is the largest possible, 65281 of 65536
+if TYPE_CHECKING:
+    from pqmim.encoder import Encoder
+    from pqmim.models.modules import Modules
+
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
 Completion = Literal["expect", "sample", "none"]
 COMPLETED = {
     "expect": "what is missing is what the model expects",
@@ -36,60 +47,52 @@ COMPLETED = {
 }
 
 
-class CodeGrid(Grid):
-    """The codes of a picture at a quality, and what the prior knows of them."""
-
-    def __init__(self, weights: Weights, height: int, width: int, quality: int):
-        super().__init__(len(weights.quantizer.dimensions), height, width, weights.active[quality])
-        self.weights, self.quality = weights, quality
-        self.context = weights.prior.context(height, width, quality)
-
-    def sample(self, sampler: Sampler, steps: int | None = None) -> None:
-        """Draw all codes that are not known: as files are coded, or the surest first in that many `steps` a group."""
-        if steps is None:
-            order = (replace(turn, temperature=sampler.heat) for turn in turns(self.weights.groups, self))
-            sample(self, self.context, order, sampler)
-        else:
-            surest_first(self, self.context, self.weights.groups, sampler, steps)
-
-    def vectors(self, means: bool = True) -> Tensor:
-        """Codewords (1, h * w, C) in codebook units; where a code is unknown the prior's mean, or else codeword 0."""
-        quantizer = self.weights.quantizer
-        words = [quantizer.codebook[m, :, :d].cpu().numpy() for m, d in enumerate(quantizer.dimensions)]
-        return torch.from_numpy(expect(self, words, self.context if means else None)).to(quantizer.codebook)[None]
-
-
 class Codec:
-    """Loaded weights, for repeated use.
+    """Loaded weights, for repeated use.  Several threads may share one.
 
     Args:
         weights: a file, or None for the packaged release. A .pqm file that names another packaged release is decoded
             with that.
         device: where the networks run, as torch names it.
-        threads: of the networks; None leaves it to torch.
+        threads: the most that torch uses for one call on the CPU; None: as many as there are processors that nobody
+            else keeps busy.
+        prior: the form of the prior, see `reception.prior_of`. All forms give the same codes.
 
     Attributes:
-        weights: the release in use.
+        release: the release in use.
         notes: those of the last `compress` or `decompress`; deprecated, read them from the results of `encode` and
             `render`.
+
+    Raises:
+        WeightsError: the weights cannot be read, are damaged, or are none.
     """
 
-    def __init__(self, weights: str | Path | None = None, *, device: str = "cpu", threads: int | None = None):
-        if threads:
-            torch.set_num_threads(threads)
-        self.device = torch.device(device)
-        self.weights = load(weights, self.device)
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        prior: Form = "auto",
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise BadArgument(f"threads must be 1 or more, not {threads}")
+        self.release = load(weights)
         self.notes: list[str] = []
-        self._others: dict[int, Weights] = {}
+        self._named = weights is not None
+        self._settings = _Settings(str(device), threads, prior)
+        self._engines = {self.release.id: _Engine(self.release, self._settings)}
+        self._lock = threading.Lock()
 
     def encode(
         self,
-        image: str | Path | bytes | Image.Image | np.ndarray,
+        image: ImageSource,
         quality: int = 50,
         *,
         size: int | None = None,
         bpp: float | None = None,
         effort: int | None = None,
+        max_pixels: int | None = None,
     ) -> Encoded:
         """Encode a picture as a .pqm file.
 
@@ -99,52 +102,64 @@ class Codec:
             size: bytes that the file takes, in place of a quality; fewer if quality 100 takes fewer. Such a file is
                 bare: it has no check and no alpha, and its last codes are left to the model.
             bpp: such a size in bits a pixel.
-            effort: steps that refine the choice of codes against the pixels (see `models.assignment`): 0 is fastest,
-                8 saves another 1 %, None is 4, or 0 beyond 8 megapixels.
+            effort: steps that refine the choice of codes against the pixels (see `encoder`): 0 is fastest, 8 saves
+                another 1 %, None is 4, or 0 beyond 8 megapixels.
+            max_pixels: the most that the picture may have; None: 2^30.
 
         Raises:
-            InvalidImage: there is no picture in what is given.
-            ValueError: the quality or the effort is out of range, the size is too small for a header, or both sizes
+            InvalidImage: there is no picture in what is given, or it is too large.
+            BadArgument: the quality or the effort is out of range, the size is too small for a header, or both sizes
                 are given.
         """
-        if quality != int(quality) or not 0 <= quality <= 100:
-            raise ValueError(f"quality must be a whole number from 0 to 100, not {quality}")
-        if effort is not None and (effort != int(effort) or not 0 <= effort <= MOST_EFFORT):
-            raise ValueError(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
+        dial.check_quality(quality)
+        dial.check_effort(effort)
         if size is not None and bpp is not None:
-            raise ValueError("a size is given in bytes or in bits a pixel, not both")
+            raise BadArgument("a size is given in bytes or in bits a pixel, not both")
         picture = read_picture(image)
         height, width = picture.rgb.shape[:2]
+        if max_pixels is not None:
+            _check_pixels(width, height, max_pixels)
         if bpp is not None:
             size = int(bpp * width * height / 8)
         if size is not None:
             return self._encode_to(picture, size, effort)
-        quality, scale = setting(int(quality))
-        grid, payload = self._encode(shrink(picture.rgb, scale), quality, effort)
+        quality, scale = dial.setting(int(quality))
+        grid, payload = self._engine().encode(shrink(picture.rgb, scale), quality, effort)
         chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
-        data = write(Header(width, height, quality, self.weights.id, scale), payload, chunks, grid.codes.tobytes())
+        data = write(Header(width, height, quality, self.release.id, scale), payload, chunks, grid.codes.tobytes())
         return Encoded(data, width, height, quality, scale, tuple(picture.notes))
 
-    @torch.inference_mode()
-    def receive(self, data: bytes, *, partial: bool = False) -> Received:
+    def receive(self, data: bytes, *, partial: bool = False, max_pixels: int | None = None) -> Received:
         """Find the codes that the bytes of a file, or of its beginning, determine.
 
         Args:
             data: the bytes.
             partial: take what there is of a whole file whose check fails, and say so in the notes.
+            max_pixels: the most that the picture may have; None: see `dial.most_pixels`.
 
         Raises:
             DamagedFile: the file breaks the format, or its check fails.
             UnsupportedFile: the file is of another kind, or needs weights that are not here.
+            InvalidImage: the picture is too large.
         """
-        container, grid = self._receive(data, partial)
+        container = read(data)
+        header = container.header
+        _check_pixels(header.width, header.height, dial.most_pixels(len(data)) if max_pixels is None else max_pixels)
+        if container.complete and not partial:
+            container.require_intact()
+        engine = self._engine(header.weights)
+        grid = engine.decode(container)
         verified = container.complete and container.verifies(grid.codes.tobytes())
+        if container.complete and not partial:
+            if not grid.complete:
+                raise DamagedFile("the file is damaged: its bytes end before its codes do")
+            container.verify(grid.codes.tobytes())
         notes = _missing(container, grid, verified)
-        return Received(
-            container.header, grid.codes, grid.known, grid.active, dict(container.chunks), verified, tuple(notes)
-        )
+        if self._named and header.weights != self.release.id:
+            notes.append(f"the file needs weights {header.weights:03x}, not {self.release.name}: the packaged ones are used")
+        chunks = dict(container.chunks)
+        return Received(header, grid.codes, grid.known, grid.active, chunks, verified, tuple(notes), len(data))
 
-    @torch.inference_mode()
     def render(
         self,
         received: Received,
@@ -153,6 +168,7 @@ class Codec:
         seed: int = 0,
         temperature: float = COMPLETING,
         steps: int | None = None,
+        invented: bool = False,
     ) -> Rendered:
         """Make the picture of what was received.
 
@@ -163,23 +179,27 @@ class Codec:
             seed: of a sample, from 0.
             temperature: of a sample, above 0.
             steps: of a sample, see `draw`.
+            invented: tell which pixels were completed.
 
         Raises:
-            ValueError: an option is out of range.
+            BadArgument: an option is out of range.
+            DamagedFile: the alpha channel cannot be decoded.
         """
-        if complete not in ("expect", "sample", "none"):
-            raise ValueError(f"what is missing can be completed by expect, sample or none, not {complete}")
+        if complete not in COMPLETED:
+            raise BadArgument(f"what is missing can be completed by expect, sample or none, not {complete}")
         notes = received.notes if received.complete else (*received.notes, COMPLETED[complete])
-        sampler = Sampler(seed, temperature)
-        grid, header = self._grid_of(received), received.header
-        if complete == "sample" and not grid.complete:
-            grid.sample(sampler, steps)
-        rgb = self._synthesize(header, grid, means=complete != "none")
+        sampler, codes = Sampler(seed, temperature), received
+        if complete == "sample" and not received.complete:
+            codes = self._drawn(received, sampler, steps)
+        header = received.header
+        image = self._engine(header.weights).picture(codes, complete != "none")
+        if image.size != (header.width, header.height):
+            image = image.resize((header.width, header.height), Image.Resampling.BICUBIC)
         alpha = received.chunks.get(Tag.ALPHA)
-        image = to_pil(rgb, None if alpha is None else decode_alpha(alpha, (header.height, header.width)))
-        return Rendered(image, None, notes)
+        if alpha is not None:
+            image.putalpha(Image.fromarray(decode_alpha(alpha, (header.height, header.width))))
+        return Rendered(image, _invented(received) if invented else None, notes)
 
-    @torch.inference_mode()
     def draw(
         self, received: Received, *, seed: int = 0, temperature: float = 1.0, steps: int | None = None
     ) -> Received:
@@ -192,22 +212,26 @@ class Codec:
             steps: the surest codes first, in that many steps a group; None draws in the order of files.
 
         Raises:
-            ValueError: an option is out of range.
+            BadArgument: an option is out of range.
         """
-        grid = self._grid_of(received)
-        grid.sample(Sampler(seed, temperature), steps)
-        return replace(received, codes=grid.codes, known=grid.known, verified=False)
+        return self._drawn(received, Sampler(seed, temperature), steps)
 
     def empty(self, width: int, height: int, quality: int = 40) -> Received:
-        """What is received of a picture of which nothing was sent.  Raises `ValueError` for what no header holds."""
-        header = Header(width, height, quality, self.weights.id)
+        """What is received of a picture of which nothing was sent.
+
+        Raises:
+            BadArgument: the quality is out of range.
+            InvalidImage: no picture has that size.
+        """
+        dial.check_quality(quality)
         check_size(width, height)
-        grid = self._grid(self.weights, header)
+        header = Header(width, height, quality, self.release.id)
+        grid = self._engine().reception.grid(header)
         return Received(header, grid.codes, grid.known, grid.active)
 
     def compress(
         self,
-        image: str | Path | bytes | Image.Image | np.ndarray,
+        image: ImageSource,
         quality: int = 50,
         *,
         size: int | None = None,
@@ -228,9 +252,10 @@ class Codec:
         temperature: float = COMPLETING,
         steps: int | None = None,
         partial: bool = False,
+        max_pixels: int | None = None,
     ) -> Image.Image:
         """The picture in the bytes of a .pqm file: see `receive` and `render`."""
-        received = self.receive(data, partial=partial)
+        received = self.receive(data, partial=partial, max_pixels=max_pixels)
         rendered = self.render(received, complete=complete, seed=seed, temperature=temperature, steps=steps)
         self.notes = list(rendered.notes)
         return rendered.image
@@ -252,7 +277,7 @@ class Codec:
     def repaint(
         self,
         data: bytes,
-        mask: np.ndarray,
+        mask: NDArray[np.bool_],
         *,
         seed: int = 0,
         temperature: float = 1.0,
@@ -261,12 +286,12 @@ class Codec:
         """The picture in a .pqm file, with the region of `mask` (H, W) bool drawn anew from its surroundings.
 
         Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn. Raises as `receive` and `draw` do,
-        and `ValueError` where the mask has another size than the picture.
+        and `BadArgument` where the mask has another size than the picture.
         """
         received = self.receive(data)
         header = received.header
         if mask.shape != (header.height, header.width):
-            raise ValueError(f"the mask is {mask.shape[1]}x{mask.shape[0]}, the picture {header.width}x{header.height}")
+            raise BadArgument(f"the mask has shape {mask.shape}, the picture {(header.height, header.width)}")
         side = STRIDE << header.scale
         masked = np.pad(mask, ((0, -header.height % side), (0, -header.width % side)))
         rows, columns = (length // side for length in masked.shape)
@@ -286,108 +311,182 @@ class Codec:
             read(data).verify(received.codes.tobytes())
         return received
 
-    def codes(self, data: bytes) -> np.ndarray:
+    def codes(self, data: bytes) -> NDArray[np.uint8]:
         """The codes (M, h, w) uint8 of a whole file, verified.  Raises as `check` does."""
         received = self.check(data)
         return received.codes.reshape(-1, *received.shape)
 
-    @torch.inference_mode()
-    def ideal_bits(self, codes: np.ndarray, quality: int) -> np.ndarray:
-        """Information (M,) in bits that the integer prior finds in codes (M, h, w) uint8, by sub-quantizer."""
-        grid = CodeGrid(self.weights, *codes.shape[1:], quality)
-        order = turns(self.weights.groups, grid)
-        return information(grid, grid.context, order, codes.reshape(len(codes), -1))
-
-    # -- picture to codes to bytes --------------------------------------------------------------
+    def ideal_bits(self, codes: NDArray[np.uint8], quality: int) -> NDArray[np.float64]:
+        """Information (M,) in bits that the prior finds in codes (M, h, w) uint8, by sub-quantizer."""
+        height, width = codes.shape[1:]
+        header = Header(STRIDE * width, STRIDE * height, quality, self.release.id)
+        engine = self._engine()
+        with engine.shielded():
+            return engine.reception.information(header, codes.reshape(len(codes), -1))
 
     def _encode_to(self, picture: Picture, size: int, effort: int | None) -> Encoded:
-        """A bare file of ``size`` bytes: the first quality whose payload is too long, cut to what fits."""
+        """A bare file of `size` bytes: the first quality whose payload is too long, cut to what fits."""
         height, width = picture.rgb.shape[:2]
-        empty = Header(width, height, 0, self.weights.id, framed=False, checked=size >= CHECKED_FROM)
+        empty = Header(width, height, 0, self.release.id, framed=False, checked=size >= CHECKED_FROM)
         room = size - overhead(empty)
         if room < 1:
-            raise ValueError(f"a file of {size} bytes has no room for more than its header")
+            raise BadArgument(f"a file of {size} bytes has no room for more than its header")
         notes = list(picture.notes)
         if picture.alpha is not None:
             notes.append("the transparency was dropped: files of an exact size hold colours alone")
         bpp = 8 * room / (width * height)
-        scale = sum(bpp < most for most in SCALES)
+        scale = sum(bpp < most for most in dial.SCALES)
         rgb = shrink(picture.rgb, scale)
         tried: list[int] = []
 
         def coded(quality: int) -> bytes:
             tried.append(quality)
-            return self._encode(rgb, quality, effort)[1]
+            return self._engine().encode(rgb, quality, effort)[1]
 
-        quality, payload = fit(coded, room, rgb.shape[0] * rgb.shape[1])
+        quality, payload = dial.fit(coded, room, rgb.shape[0] * rgb.shape[1])
         header = replace(empty, quality=quality, scale=scale)
         return Encoded(write(header, payload[:room], {}, b""), width, height, quality, scale, tuple(notes), len(tried))
 
-    @torch.inference_mode(False)  # whatever the caller's is: refinement follows gradients
-    @torch.no_grad()
-    def _encode(self, rgb: np.ndarray, quality: int, effort: int | None) -> tuple[CodeGrid, bytes]:
-        image = torch.tensor(rgb, device=self.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-        steps = default_effort(image.shape[2] * image.shape[3]) if effort is None else int(effort)
-        assignment = Assignment(self.weights, image, quality, steps)
-        grid = CodeGrid(self.weights, assignment.height, assignment.width, quality)
-        return grid, encode(grid, grid.context, turns(self.weights.groups, grid), assignment.cheapest)
+    def _drawn(self, received: Received, sampler: Sampler, steps: int | None) -> Received:
+        engine = self._engine(received.header.weights)
+        with engine.shielded():
+            grid = engine.reception.known(received.header, received.codes, received.known)
+            engine.reception.draw(grid, received.header.quality, sampler, steps)
+        return replace(received, codes=grid.codes, known=grid.known, verified=False)
 
-    # -- bytes to codes to picture --------------------------------------------------------------
-
-    @torch.inference_mode()
-    def _receive(self, data: bytes, partial: bool = False) -> tuple[Container, CodeGrid]:
-        """The file and what its bytes determine.  ``partial``: damage that the check finds, or would, is let pass."""
-        container = read(data)
-        header = container.header
-        check_size(header.width, header.height)
-        if container.complete and not partial:
-            container.require_intact()
-        grid = self._grid(self._weights_for(header), header)
-        if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * grid.active * grid.known.shape[1]:
-            raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
-        decode(grid, grid.context, turns(grid.weights.groups, grid), RangeDecoder(container.payload))
-        if container.complete and not partial:
-            if not grid.complete:
-                raise DamagedFile("the file is damaged: its bytes end before its codes do")
-            container.verify(grid.codes.tobytes())
-        return container, grid
-
-    @torch.inference_mode()
-    def _synthesize(self, header: Header, grid: CodeGrid, means: bool = True) -> np.ndarray:
-        weights = grid.weights
-        level = self._level(weights, grid.quality)
-        z = weights.quantizer.restored(grid.vectors(means), level, grid.height)
-        image = in_strips(weights.synthesis, z, level, 1, STRIDE)[0]
-        width, height = header.coded_size
-        image = image[:, :height, :width].round().clamp(0, 255).to(torch.uint8)
-        return enlarge(np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()), header.width, header.height)
-
-    # -- shared ---------------------------------------------------------------------------------
-
-    def _grid(self, weights: Weights, header: Header) -> CodeGrid:
-        width, height = header.coded_size
-        return CodeGrid(weights, -(-height // STRIDE), -(-width // STRIDE), header.quality)
-
-    def _grid_of(self, received: Received) -> CodeGrid:
-        grid = self._grid(self._weights_for(received.header), received.header)
-        for m, known in enumerate(received.known):
-            positions = np.flatnonzero(known)
-            grid.reveal(m, positions, received.codes[m, positions])
-            grid.context.reveal(m, positions, received.codes[m, positions])
-        return grid
-
-    def _level(self, weights: Weights, quality: int) -> Tensor:
-        return level_of_rate(torch.tensor([weights.rates[quality]], device=self.device))
-
-    def _weights_for(self, header: Header) -> Weights:
-        if header.weights == self.weights.id:
-            return self.weights
-        if header.weights not in self._others:
-            self._others[header.weights] = load(find(header.weights), self.device)
-        return self._others[header.weights]
+    def _engine(self, release: int | None = None) -> "_Engine":
+        """What works with a release; the codec's own by default."""
+        wanted = self.release.id if release is None else release
+        with self._lock:
+            if wanted not in self._engines:
+                self._engines[wanted] = _Engine(load(find(wanted)), self._settings)
+            return self._engines[wanted]
 
 
-def _missing(container: Container, grid: CodeGrid, verified: bool) -> list[str]:
+@dataclass(frozen=True)
+class _Settings:
+    device: str
+    threads: int | None
+    prior: Form
+
+
+class _Engine:
+    """The parts that work with one release, each made when it is first needed."""
+
+    def __init__(self, release: Release, settings: _Settings) -> None:
+        self.release, self._settings = release, settings
+        self._lock = threading.RLock()
+        self._made: dict[str, Any] = {}
+
+    @property
+    def reception(self) -> Reception:
+        made: Reception = self._once("reception", self._make_reception)
+        return made
+
+    @contextmanager
+    def shielded(self, always: bool = False) -> Iterator[None]:
+        """Where torch runs, see `surroundings`; `always`, or if the prior or the synthesis is of that kind."""
+        if not always and not self._torch_prior and self._settings.device == "cpu":
+            yield
+            return
+        import torch
+
+        from pqmim.surroundings import shielded
+
+        with shielded(torch.device(self._settings.device), self._settings.threads):
+            yield
+
+    def encode(self, rgb: NDArray[np.uint8], quality: int, effort: int | None) -> tuple[Grid, bytes]:
+        """Codes of a picture (H, W, 3) and their payload."""
+        import torch
+
+        from pqmim.encoder import Aim
+
+        record, device = self.release.record, torch.device(self._settings.device)
+        steps = dial.default_effort(rgb.shape[0] * rgb.shape[1]) if effort is None else int(effort)
+        with self.shielded(always=True):
+            image = torch.tensor(rgb, device=device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+            aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
+            candidates = self._encoder.candidates(image, aim, steps)
+            grid = self.reception.grid(Header(rgb.shape[1], rgb.shape[0], quality, self.release.id))
+            context = self.reception.prior.context(grid.height, grid.width, quality)
+            payload = encode(grid, context, turns(record.groups, grid), candidates.chooser())
+        return grid, payload
+
+    def decode(self, container: Container) -> Grid:
+        """What the bytes of a file determine."""
+        reception = self.reception
+        with self.shielded():
+            return reception.decode(container)
+
+    def picture(self, received: Received, means: bool) -> Image.Image:
+        """The picture of what was received, at the scale of coding."""
+        header, reception = received.header, self.reception
+        grid = reception.known(header, received.codes, received.known)
+        with self.shielded():
+            codewords = reception.codewords(grid, header.quality, received.size, means)
+            return codewords.picture(self._synthesis, self.release.record.rates[header.quality], header.coded_size)
+
+    @property
+    def _synthesis(self) -> Synthesis:
+        made: Synthesis = self._once("synthesis", self._make_synthesis)
+        return made
+
+    @property
+    def _encoder(self) -> "Encoder":
+        from pqmim.encoder import Encoder
+
+        def make() -> Encoder:
+            modules = self._modules
+            return Encoder(modules.analysis, modules.quantizer, modules.synthesis)
+
+        made: Encoder = self._once("encoder", make)
+        return made
+
+    @property
+    def _modules(self) -> "Modules":
+        from pqmim.models.modules import Modules
+
+        def make() -> Modules:
+            record, release = self.release.record, self.release
+            parts = {name: release.part(name) for name in ("analysis", "quantizer", "synthesis")}
+            return Modules.build(record.transforms, record.dimensions, record.codewords, parts, self._settings.device)
+
+        made: Modules = self._once("modules", make)
+        return made
+
+    @cached_property
+    def _torch_prior(self) -> bool:
+        return type(self.reception.prior).__module__ == "pqmim.models.prior.integer"
+
+    def _make_reception(self) -> Reception:
+        return Reception(self.release, prior_of(self.release, self._settings.prior, self._settings.device))
+
+    def _make_synthesis(self) -> Synthesis:
+        if self._settings.device == "cpu":
+            return NumpySynthesis(self.release.part("synthesis"), self.release.part("quantizer"))
+        return TorchSynthesis(self._modules, self._settings.device)
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
+
+
+def _check_pixels(width: int, height: int, most: int) -> None:
+    check_size(width, height)
+    if width * height > most:
+        raise InvalidImage(f"{width}x{height} pixels are more than {most:,}: raise max_pixels to take them")
+
+
+def _invented(received: Received) -> NDArray[np.float32]:
+    header = received.header
+    share = share_unknown(received.known[: received.active], received.shape, STRIDE << header.scale)
+    return share[: header.height, : header.width]
+
+
+def _missing(container: Container, grid: Grid, verified: bool) -> list[str]:
     """What was not found in a file."""
     framed = container.header.framed
     if not framed and container.intact is False:

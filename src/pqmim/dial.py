@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 
+from pqmim.errors import BadArgument
+
 SCALES = (0.042, 0.014, 0.0035)  # bits a pixel below which a half, a quarter, an eighth of the size does better
 LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
 STEP = 0.047  # about what one step of quality adds to the logarithm of the size
@@ -13,6 +15,26 @@ LARGE = 8_000_000  # pixels beyond which the default is none, since seconds grow
 ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
 
 SMALL, SHIFT = 12, 24  # qualities below SMALL stand for half the size, at a quality so much higher
+
+
+MAX_PIXELS, PIXELS_PER_BYTE = 1 << 26, 1 << 12  # of a file's picture, unless the caller says otherwise
+
+
+def check_quality(quality: float) -> None:
+    """Raises `BadArgument` unless the quality is a whole number from 0 to 100."""
+    if quality != int(quality) or not 0 <= quality <= 100:
+        raise BadArgument(f"quality must be a whole number from 0 to 100, not {quality}")
+
+
+def check_effort(effort: float | None) -> None:
+    """Raises `BadArgument` unless the effort is None or a whole number of steps."""
+    if effort is not None and (effort != int(effort) or not 0 <= effort <= MOST_EFFORT):
+        raise BadArgument(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
+
+
+def most_pixels(size: int) -> int:
+    """The most pixels that a file of `size` bytes is believed to have: 64 megapixels, and 4096 more for each byte."""
+    return MAX_PIXELS + PIXELS_PER_BYTE * size
 
 
 def default_effort(pixels: int) -> int:

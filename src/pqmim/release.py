@@ -1,114 +1,159 @@
-"""Released weights: one safetensors file that holds all that a codec needs, and says what it is.
+"""Released weights: one safetensors file that holds all that a codec needs, and says what it is.  Loads without torch.
 
-The file's metadata is a JSON record of the architecture and of the schedule; its id, the first ten
-bits of the SHA-256 of the whole file, is what a ``.pqm`` file names.
+The file's metadata is a JSON record. Its tensors are named by the part that they belong to: `analysis.`, `quantizer.`
+and `synthesis.` in float32, matrices in half precision, and `prior.` in integers. A .pqm file names a release by its
+id, which depends on what decides codes alone: the prior, and the record's dimensions, codewords, groups and active
+sub-quantizers. So transforms, rates and prices may learn on, and old files decode to the same codes.
+
+The first files carry no id in their record. Theirs is the start of the SHA-256 of the whole file.
 """
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
 
 from pqmim.coding.schedule import Group
-from pqmim.errors import PqmimError, UnsupportedFile
-from pqmim.models.prior.integer import QUALITIES, IntegerPrior, Tensors
-from pqmim.models.quantizer import ProductQuantizer
-from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
+from pqmim.errors import UnsupportedFile, WeightsError
 
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = "default"
+KEY = "pqmim"  # of the record in the file's metadata; other files, such as looks, have another one
+PARTS = ("analysis", "quantizer", "synthesis", "prior")
+LARGE_MATRIX = 10_000  # numbers from which a matrix is kept in half precision
+
+Tensors = dict[str, NDArray[Any]]
 
 
-@dataclass
-class Weights:
-    """A loaded release: modules in evaluation mode, the integer prior, and the tables of the schedule.
+@dataclass(frozen=True)
+class Record:
+    """What a release says of itself.
 
-    ``rates`` (101,) are the fractional rates of all qualities, ``active`` (101,) is the number of sub-quantizers
-    sent at each, ``prices`` (101,) the squared error that is worth one bit there.
+    Attributes:
+        transforms: sizes of the transforms, as `models.transforms.TransformConfig` takes them.
+        dimensions: (M,) channels of each sub-quantizer.
+        codewords: K, those of each sub-quantizer.
+        groups: of sub-quantizers that are coded together, in order.
+        rates: (101,) the fractional rate of each quality.
+        active: (101,) the number of sub-quantizers that each quality sends.
+        prices: (101,) the squared error that is worth one bit at each quality.
+    """
+
+    transforms: Mapping[str, float]
+    dimensions: tuple[int, ...]
+    codewords: int
+    groups: tuple[Group, ...]
+    rates: tuple[float, ...]
+    active: tuple[int, ...]
+    prices: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """A loaded release.
+
+    Attributes:
+        id: 0..1023, what a .pqm file names it by.
+        digest: SHA-256 of the record and all tensors, in hexadecimal digits.
+        record: what it says of itself.
+        tensors: by name; not to be changed.
+        name: of the file that it was read from.
     """
 
     id: int
-    config: TransformConfig
-    analysis: Analysis
-    quantizer: ProductQuantizer
-    synthesis: Synthesis
-    prior: IntegerPrior
-    groups: list[Group]
-    rates: list[float]
-    active: list[int]
-    prices: list[float]
+    digest: str
+    record: Record
+    tensors: Mapping[str, NDArray[Any]]
+    name: str = ""
+
+    def part(self, name: str) -> Tensors:
+        """The tensors of one of `PARTS`, by the rest of their names."""
+        return _part(self.tensors, name)
+
+    def digest_of(self, part: str) -> str:
+        """SHA-256 of one of `PARTS`: what an add-on to the release, such as a look, names it by."""
+        return _digest({}, self.part(part)).hexdigest()
 
 
-def save(
-    path: Path,
-    config: TransformConfig,
-    analysis: Analysis,
-    quantizer: ProductQuantizer,
-    synthesis: Synthesis,
-    prior: Tensors,
-    groups: list[Group],
-    rates: list[float],
-    active: list[int],
-    prices: list[float],
-) -> int:
-    """Write a release, matrices in half precision; returns its id."""
-    tensors: Tensors = {f"prior.{name}": tensor for name, tensor in prior.items()}
-    for name, module in (("analysis", analysis), ("quantizer", quantizer), ("synthesis", synthesis)):
-        for key, tensor in module.state_dict().items():
-            tensors[f"{name}.{key}"] = _halved(tensor)
-    record = {
-        "format": 1,
-        "transforms": asdict(config),
-        "dimensions": quantizer.dimensions,
-        "codewords": quantizer.codewords,
-        "groups": [asdict(group) for group in groups],
-        "rates": rates,
-        "active": active,
-        "prices": prices,
-    }
-    data = save_tensors({k: t.contiguous() for k, t in tensors.items()}, metadata={"pqmim": json.dumps(record)})
+def save(path: str | os.PathLike[str], record: Record, parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> int:
+    """Write a release.
+
+    Args:
+        path: of the file, whose folder is made.
+        record: what it says of itself.
+        parts: tensors by name, for each of `PARTS`.
+
+    Returns:
+        Its id.
+    """
+    tensors = {f"{part}.{name}": _kept(tensor) for part in PARTS for name, tensor in parts[part].items()}
+    facts = _facts(record) | {"format": 2, "id": f"{id_of(record, _part(tensors, 'prior')):03x}"}
+    facts["sha256"] = _digest(facts, tensors).hexdigest()
+    data = save_tensors(tensors, metadata={KEY: json.dumps(facts)})
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".part").write_bytes(data)
     path.with_suffix(".part").replace(path)
-    return identify(data)
+    return int(facts["id"], 16)
 
 
-@torch.inference_mode(False)  # encoders follow gradients through them
-def load(path: str | Path | None = None, device: str | torch.device = "cpu") -> Weights:
-    """Read a release; the packaged one by default.  Raises ``PqmimError`` if the file is not one."""
+def load(path: str | os.PathLike[str] | None = None) -> Release:
+    """Read a release.
+
+    Args:
+        path: of its file; the packaged one by default.
+
+    Raises:
+        WeightsError: the file cannot be read, is no release, or does not match the SHA-256 that it records.
+    """
     path = Path(path) if path else FOLDER / f"{DEFAULT}.safetensors"
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PqmimError(f"{path}: weights that cannot be read ({error.strerror})") from error
+        raise WeightsError(f"cannot be read ({error.strerror})", path) from error
     try:
-        tensors = load_tensors(data)
-        record = json.loads(_metadata(data)["pqmim"])
-        return _build(identify(data), tensors, record, device)
-    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
-        raise PqmimError(f"{path}: not weights of pqmim, or damaged") from error
+        facts = _metadata(data)
+        return _release(facts, load_tensors(data), data, path)
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise WeightsError("this is no file of pqmim weights, or it is damaged", path) from error
 
 
-def identify(data: bytes) -> int:
-    """The id (0..1023) of a release's bytes."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:2], "big") >> 6
+def id_of(record: Record, prior: Mapping[str, NDArray[Any]]) -> int:
+    """The id (0..1023) of what decides codes: the first ten bits of a SHA-256 of it in canonical form."""
+    facts = _facts(record)
+    decides = {name: facts[name] for name in ("active", "codewords", "dimensions", "groups")}
+    return int.from_bytes(_digest(decides, prior).digest()[:2], "big") >> 6
 
 
 @cache
-def installed() -> dict[int, Path]:
+def installed() -> Mapping[int, Path]:
     """Releases in the package, by id."""
-    return {identify(path.read_bytes()): path for path in sorted(FOLDER.glob("*.safetensors"))}
+    found = {}
+    for path in sorted(FOLDER.glob("*.safetensors")):
+        data = path.read_bytes()
+        try:
+            found[_id(_metadata(data), data)] = path
+        except KeyError:  # an add-on
+            continue
+    return found
 
 
 def find(wanted: int) -> Path:
-    """The packaged release of an id.  Raises ``UnsupportedFile`` if there is none."""
+    """The packaged release of an id.
+
+    Raises:
+        UnsupportedFile: there is none.
+    """
     if wanted not in installed():
         raise UnsupportedFile(
             f"the file needs weights {wanted:03x}, which are not installed: upgrade pqmim, or name their file with --weights"
@@ -116,38 +161,63 @@ def find(wanted: int) -> Path:
     return installed()[wanted]
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    size = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + size])["__metadata__"]
+def _release(facts: Mapping[str, Any], tensors: Tensors, data: bytes, path: Path) -> Release:
+    record = _record(facts)
+    own = {name: value for name, value in facts.items() if name != "sha256"}
+    found = Release(_id(facts, data), _digest(own, tensors).hexdigest(), record, tensors, path.name)
+    prior = found.part("prior")
+    if "id" in facts and (facts["sha256"], found.id) != (found.digest, id_of(record, prior)):
+        raise WeightsError("the file is damaged: it does not match the SHA-256 that it records", path)
+    if len(record.dimensions) != len(prior["dimensions"]) or len(record.active) != len(record.prices):
+        raise ValueError("the record does not fit the tensors")
+    return found
 
 
-def _halved(tensor: Tensor) -> Tensor:
-    return tensor.half() if tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() > 10_000 else tensor
-
-
-def _build(id: int, tensors: Tensors, record: dict, device: str | torch.device) -> Weights:
-    def part(name: str) -> Tensors:
-        return {k.removeprefix(name + "."): t for k, t in tensors.items() if k.startswith(name + ".")}
-
-    def fill(module: torch.nn.Module, name: str) -> None:
-        own = module.state_dict()
-        module.load_state_dict({k: t.to(own[k].dtype) for k, t in part(name).items()}, strict=name != "quantizer")
-        module.eval().requires_grad_(False).to(device)
-
-    config = TransformConfig(**record["transforms"])
-    analysis, synthesis = Analysis(config), Synthesis(config)
-    quantizer = ProductQuantizer(torch.arange(config.latent), record["dimensions"], record["codewords"], config.levels)
-    for module, name in ((analysis, "analysis"), (synthesis, "synthesis"), (quantizer, "quantizer")):
-        fill(module, name)
-    return Weights(
-        id,
-        config,
-        analysis,
-        quantizer,
-        synthesis,
-        IntegerPrior(part("prior"), device),
-        [Group(**group) for group in record["groups"]],
-        record.get("rates") or [config.levels * (1 - q / 100) ** 1.5 for q in range(QUALITIES)],  # the first releases
-        record["active"],
-        record["prices"],
+def _record(facts: Mapping[str, Any]) -> Record:
+    levels, count = facts["transforms"]["levels"], len(facts["prices"])
+    rates = facts.get("rates") or [levels * (1 - quality / 100) ** 1.5 for quality in range(count)]  # the first files
+    return Record(
+        facts["transforms"],
+        tuple(facts["dimensions"]),
+        facts["codewords"],
+        tuple(Group(**group) for group in facts["groups"]),
+        tuple(rates),
+        tuple(facts["active"]),
+        tuple(facts["prices"]),
     )
+
+
+def _facts(record: Record) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(json.dumps(asdict(record)))  # as they read again: tuples are lists
+    return facts
+
+
+def _id(facts: Mapping[str, Any], data: bytes) -> int:
+    if "id" in facts:
+        return int(facts["id"], 16)
+    return int.from_bytes(hashlib.sha256(data).digest()[:2], "big") >> 6
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
+    size = int.from_bytes(data[:8], "little")
+    facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][KEY])
+    return facts
+
+
+def _digest(facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> "hashlib._Hash":
+    """SHA-256 of facts as JSON with sorted keys and no spaces, and of tensors by name: type, shape, little-endian bytes."""
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    for name, tensor in sorted(tensors.items()):
+        little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+        found.update(f"{name} {little.dtype.str} {json.dumps(little.shape)}\n".encode())
+        found.update(memoryview(little).cast("B") if little.size else b"")
+    return found
+
+
+def _part(tensors: Mapping[str, NDArray[Any]], part: str) -> Tensors:
+    return {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+
+
+def _kept(tensor: NDArray[Any]) -> NDArray[Any]:
+    matrix = tensor.dtype.kind == "f" and tensor.ndim >= 2 and tensor.size > LARGE_MATRIX
+    return np.ascontiguousarray(tensor, np.float16 if matrix else tensor.dtype)

@@ -60,6 +60,7 @@ class Received:
         chunks: data beside the codes, by tag; those that arrived whole.
         verified: the check of a whole file matches its bytes and its codes.
         notes: what was not found in the file, one line each.
+        size: bytes at hand, which bound what is spent on completing the rest.
     """
 
     header: Header
@@ -69,6 +70,7 @@ class Received:
     chunks: Mapping[int, bytes] = field(default_factory=dict)
     verified: bool = False
     notes: tuple[str, ...] = ()
+    size: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -54,4 +54,4 @@ def test_every_golden_file_has_a_record():
 
 
 def test_the_packaged_release_has_golden_files():
-    assert any(name.startswith(f"{Codec().weights.id:03x}-") for name in RECORDS)
+    assert any(name.startswith(f"{Codec().release.id:03x}-") for name in RECORDS)

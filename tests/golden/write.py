@@ -29,7 +29,7 @@ def main() -> None:
     for name, data in files.items():
         decoded = np.asarray(codec.decompress(data))
         received = codec.receive(data)
-        name = f"{codec.weights.id:03x}-{name}.pqm"
+        name = f"{codec.release.id:03x}-{name}.pqm"
         (FOLDER / name).write_bytes(data)
         records[name] = {
             "file": hashlib.sha256(data).hexdigest(),

@@ -83,7 +83,7 @@ def test_the_codes_are_the_encoders(model, tmp_path):
         pixels = image.permute(1, 2, 0).byte().numpy()
         for quality in (30, 80):
             found = codec.codes(codec.compress(pixels, quality, effort=effort)).reshape(4, -1).T
-            rate = torch.tensor([codec.weights.rates[quality]])
+            rate = torch.tensor([codec.release.record.rates[quality]])
             expected = model.choose(image[None], rate, effort)[0, :, : found.shape[1]].numpy()
             assert (found == expected).mean() > 0.9
 

@@ -11,7 +11,7 @@ so the untrained pair *is* a transform codec, and training only ever improves on
     (B, C, H/16, W/16) ── blocks ──► latent z            and the mirror image on the way back
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ STRIDE = 16  # pixels a latent position spans on each side
 PATCH = 8  # pixels the stem spans
 STEM = 3 * PATCH * PATCH  # channels at 1/8 resolution: as many as a patch has samples, so that the stem loses nothing
 
+POSITIONS = 1 << 12  # latent positions of a strip: larger ones leave the caches and fault in fresh pages
 HALO = 8  # latent rows: blocks reach 1 each at 1/16 and half a one at 1/8, at most 4 + 4 / 2 by default
 REACH = 10.0  # standard deviations a branch hears: at low rates one step of a faint channel is a hundred of them
 
@@ -156,8 +157,20 @@ def in_strips(
     level: Tensor,
     inner: int,
     outer: int,
-    positions: int = 1 << 14,
+    positions: int = POSITIONS,
 ) -> Tensor:
+    """The result of `strips` in one."""
+    return torch.cat(list(strips(transform, x, level, inner, outer, positions)), 2)
+
+
+def strips(
+    transform: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    level: Tensor,
+    inner: int,
+    outer: int,
+    positions: int = POSITIONS,
+) -> Iterator[Tensor]:
     """Apply a transform to strips of ``x`` (1, C, H, W) of about so many latent positions each, to bound memory.
 
     A latent row is ``inner`` rows of the input and ``outer`` of the result.  Strips overlap by more than the
@@ -166,13 +179,12 @@ def in_strips(
     height = x.shape[2] // inner
     rows = max(HALO, positions * inner // x.shape[3])
     if height <= rows + HALO:
-        return transform(x, level)
-    strips = []
+        yield transform(x, level)
+        return
     for top in range(0, height, rows):
         first, last = max(0, top - HALO), min(height, top + rows + HALO)
         strip = transform(x[:, :, first * inner : last * inner], level)
-        strips.append(strip[:, :, (top - first) * outer : (min(top + rows, height) - first) * outer].clone())
-    return torch.cat(strips, 2)
+        yield strip[:, :, (top - first) * outer : (min(top + rows, height) - first) * outer].clone()
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pqmim import release as weights
 from pqmim.coding.schedule import Group
+from pqmim.models.modules import Modules
 from pqmim.models.prior import integer as integer_prior
 from pqmim.models.prior.masked import MaskedPrior
 from pqmim.models.quantizer import ProductQuantizer
@@ -148,8 +149,15 @@ def release(
     first, last = dial
     dialled = [round(last + (first - last) * q / 100, 4) for q in range(integer_prior.QUALITIES)]
     rates = torch.tensor(dialled)
-    active = prior_stage.active_at(model.active(), rates).tolist()
-    prices = [round(price_scale * price, 3) for price in model.price(rates).tolist()]
-    whole = integer_prior.export(prior, rates)
-    transforms = model.analysis, model.quantizer, model.synthesis
-    return weights.save(path, config, *transforms, whole, groups, dialled, active, prices)
+    record = weights.Record(
+        transforms=asdict(config),
+        dimensions=tuple(model.quantizer.dimensions),
+        codewords=model.quantizer.codewords,
+        groups=tuple(groups),
+        rates=tuple(dialled),
+        active=tuple(prior_stage.active_at(model.active(), rates).tolist()),
+        prices=tuple(round(price_scale * price, 3) for price in model.price(rates).tolist()),
+    )
+    arrays = Modules(model.analysis, model.quantizer, model.synthesis).arrays()
+    whole = {name: tensor.numpy() for name, tensor in integer_prior.export(prior, rates).items()}
+    return weights.save(path, record, {**arrays, "prior": whole})

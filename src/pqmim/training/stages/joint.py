@@ -2,7 +2,7 @@
 
 Rounds alternate, as expectation and maximization do.  First the codes of many crops are chosen as the
 encoder chooses them: an aim refined against the pixels in more steps or fewer, then each pass's cheapest
-codewords by the bits of the prior (``models.assignment``).  Then all learn from these choices: the
+codewords by the bits of the prior (`encoder`).  Then all learn from these choices: the
 synthesis and the codewords to make up the picture, the prior to expect the codes.  To choose takes several
 times as long as to learn, so every crop is learned from several times.
 
@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pqmim.coding.schedule import Group, known_before, passes
 from pqmim.dial import EFFORT
-from pqmim.models.assignment import FEW, LAST_PRICE, SoftChoice
+from pqmim.encoder import Aim, Encoder
 from pqmim.models.prior.masked import MaskedPrior
 from pqmim.models.quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE
@@ -64,28 +64,20 @@ class JointCodec(nn.Module):
     @torch.no_grad()
     def choose(self, image: Tensor, rate: Tensor, effort: int = EFFORT) -> Tensor:
         """Codes (B, h*w, M) that the encoder chooses for images (B, 3, H, W) at fractional rates (B,)."""
-        quantizer, level, sent = self.codec.quantizer, level_of_rate(rate), active_at(self.active, rate)
-        with torch.autocast(image.device.type, torch.bfloat16):
-            z = self.codec.analysis(image, level).float()
-        price, height, width = self.price_scale * self.codec.price(rate), *z.shape[2:]
-        few = quantizer.candidates(z, rate, price, FEW, sent)
-        choice = SoftChoice(quantizer, *few, price, quantizer.worth(level))
-
-        def error(y: Tensor) -> Tensor:
-            return (self._decoded(y, level, height) - image).square().sum()
-
-        aim = choice.followed(quantizer.scaled(z, level), error, effort)
-        errors = choice.errors(aim).div_(LAST_PRICE if effort else 1.0)  # (F, B, h*w, M)
-        codes = torch.zeros_like(choice.candidates[0])
+        codec, sent = self.codec, active_at(self.active, rate)
+        encoder = Encoder(codec.analysis, codec.quantizer, codec.synthesis, half=True)
+        found = encoder.candidates(image, Aim(rate, self.price_scale * codec.price(rate), sent), effort)
+        width = image.shape[3] // STRIDE
+        codes = torch.zeros_like(found.codes[0], dtype=torch.long)  # (B, h*w, M)
         for step in passes(self.groups, int(sent.max())):
-            known = torch.from_numpy(known_before(step, codes.shape[-1], height, width)).T.to(codes.device)
+            known = torch.from_numpy(known_before(step, codes.shape[-1], found.height, width)).T.to(codes.device)
             with torch.autocast(image.device.type, torch.bfloat16):
-                tokens = self.prior.tokens(codes, known & quantizer.sent(sent), rate, height).flatten(1, 2)
-            at = torch.from_numpy(step.positions(height, width)).to(codes.device)
+                tokens = self.prior.tokens(codes, known & codec.quantizer.sent(sent), rate, found.height).flatten(1, 2)
+            at = torch.from_numpy(step.positions(found.height, width)).to(codes.device)
             which = slice(step.sub_quantizers.start, step.sub_quantizers.stop)
-            few = choice.candidates[:, :, at, which]  # (F, B, n, m)
+            few = found.codes[:, :, at, which].long()  # (F, B, n, m)
             logits = self.prior.logits_of(tokens[:, at].flatten(0, 1), step.sub_quantizers, few.flatten(1, 2))
-            cost = errors[:, :, at, which] - logits.view(few.shape)
+            cost = found.errors[:, :, at, which] - logits.view(few.shape)
             codes[:, at, which] = few.gather(0, cost.argmin(0, keepdim=True))[0]
         return codes
 

@@ -9,9 +9,10 @@ import torch
 from pqmim import dial
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
-from pqmim.models import assignment
-from pqmim.models.assignment import SoftChoice
+from pqmim import encoder
+from pqmim.encoder import SoftChoice
 from pqmim.models.quantizer import ProductQuantizer
+from pqmim.release import PARTS, save
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def cost(codec, photo, data):
     """Squared error and bits of a file, at its price."""
     quality = read(data).header.quality
     error = np.square(np.asarray(codec.decompress(data), float) - photo).sum()
-    return error + codec.weights.prices[quality] * 8 * len(data)
+    return error + codec.release.record.prices[quality] * 8 * len(data)
 
 
 @pytest.mark.parametrize("quality", [20, 50, 90])
@@ -45,14 +46,14 @@ def test_refinement_pays(codec, photo, quality):
 @pytest.mark.parametrize("effort", [0, 8])
 def test_tiles_do_as_well_as_the_whole(codec, photo, monkeypatch, effort):
     whole = codec.compress(photo, 60, effort=effort)
-    monkeypatch.setattr(assignment, "TILE", 4)
+    monkeypatch.setattr(encoder, "TILE", 4)
     tiled = codec.compress(photo, 60, effort=effort)
     assert cost(codec, photo, tiled) == pytest.approx(cost(codec, photo, whole), rel=0.02 if effort else 1e-4)
 
 
 def test_half_precision_is_used_where_it_is_fast(codec, photo, monkeypatch):
     whole = cost(codec, photo, codec.compress(photo, 60))
-    monkeypatch.setattr(assignment, "_fast_in_half", lambda device: False)
+    monkeypatch.setattr(encoder, "fast_in_half", lambda device: False)
     assert cost(codec, photo, codec.compress(photo, 60)) == pytest.approx(whole, rel=0.01)
 
 
@@ -60,11 +61,14 @@ def test_four_steps_are_the_default(codec, photo):
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=4) != codec.compress(photo, 50, effort=0)
 
 
-def test_the_encoder_goes_by_frequencies(codec, photo):
-    frequencies = codec.weights.quantizer.log2_probability.exp2()
-    torch.testing.assert_close(frequencies.sum(-1), torch.ones(frequencies.shape[:2]), rtol=0, atol=0.02)
-    ignorant = Codec()
-    ignorant.weights.quantizer.log2_probability.zero_()  # as in the first releases, which leave them out
+def test_the_encoder_goes_by_frequencies(codec, photo, tmp_path):
+    release = codec.release
+    frequencies = np.exp2(release.tensors["quantizer.log2_probability"].astype(float)).sum(-1)
+    assert np.allclose(frequencies, 1, atol=0.02)
+    parts = {part: release.part(part) for part in PARTS}
+    parts["quantizer"]["log2_probability"] = np.zeros_like(parts["quantizer"]["log2_probability"])
+    save(tmp_path / "ignorant.safetensors", release.record, parts)  # as the first releases, which leave them out
+    ignorant = Codec(tmp_path / "ignorant.safetensors")
     costs = [sum(cost(c, photo, c.compress(photo, q)) for q in (20, 50, 80)) for c in (codec, ignorant)]
     assert costs[0] < costs[1]
 
@@ -92,8 +96,8 @@ def test_absurd_efforts_are_refused(codec, photo, effort):
 @pytest.mark.parametrize("height, width", [(1, 1), (48, 49), (130, 20), (97, 144)])
 def test_tiles_cover_every_position_once(height, width):
     seen = np.zeros((height, width), int)
-    for tile, around in assignment._tiles(height, width, 3):
-        assert all(side.stop - side.start <= assignment.TILE for side in tile)
+    for tile, around in encoder.tiles(height, width, 3):
+        assert all(side.stop - side.start <= encoder.TILE for side in tile)
         seen[tile] += 1
         for own, wide, length in zip(tile, around, (height, width)):
             assert (wide.start, wide.stop) == (max(0, own.start - 3), min(length, own.stop + 3))
@@ -132,7 +136,7 @@ def test_aims_move_to_where_pixels_want_them(choice):
     mean = choice.mean(aim)
     wanted = mean - slope / (2 * torch.tensor([1.0, 1.0, 3.0]))
     once = choice.followed(aim, lambda y: (slope * y).sum(), 1)
-    torch.testing.assert_close(once, aim + assignment.FIRST_STEP * (wanted - aim))
+    torch.testing.assert_close(once, aim + encoder.FIRST_STEP * (wanted - aim))
     wants_nothing = choice.followed(aim, lambda y: (choice.worth * (y - aim).square()).sum(), 5)
     torch.testing.assert_close(wants_nothing, aim)
 

@@ -1,0 +1,150 @@
+"""Bytes to codes, over any form of the prior, without torch where the form needs none."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pqmim.bitstream.container import Container
+from pqmim.bitstream.header import Header
+from pqmim.coding.grid import Grid
+from pqmim.coding.loop import context_of, decode, expect, information, sample, surest_first, turns
+from pqmim.coding.prior import Prior
+from pqmim.coding.range_coder import RangeDecoder
+from pqmim.coding.sampler import Sampler
+from pqmim.errors import DamagedFile, WeightsError
+from pqmim.release import Release
+from pqmim.rendering import STRIDE, Codewords
+
+Form = Literal["auto", "compiled", "torch", "numpy"]
+FORMS: tuple[Form, ...] = ("compiled", "torch", "numpy")  # in the order in which they are tried
+
+LEAST_BITS = 0.005
+"""Bits: less than a symbol takes whose frequency is the largest possible, 65281 of 65536: 0.0056 bits."""
+
+FREE_POSITIONS, POSITIONS_PER_BYTE = 4096, 4
+"""How many positions of 16 x 16 pixels are completed by their neighbours: 1 megapixel, and 1024 pixels a byte."""
+
+ALONE = 16  # positions on each side of a grid in whose middle nothing is known, nor the picture's edge
+
+
+def prior_of(release: Release, form: Form = "auto", device: str = "cpu") -> Prior:
+    """The release's prior in one of its forms, which all give the same integers.
+
+    Args:
+        release: whose prior it is.
+        form: `compiled` (C), `torch` or `numpy`; `auto` is the first of them that is there.
+        device: where the torch form runs; another one than the CPU means that form.
+
+    Raises:
+        WeightsError: the tensors leave the bounds of the arithmetic.
+        ImportError: the form that was asked for is not installed.
+    """
+    if form == "auto":
+        for tried in FORMS if device == "cpu" else ("torch",):
+            try:
+                return prior_of(release, tried, device)
+            except ImportError:
+                continue
+    tensors = release.part("prior")
+    try:
+        if form == "compiled":
+            from pqmim.models.prior.compiled import CompiledPrior
+
+            return CompiledPrior(tensors)
+        if form == "numpy":
+            from pqmim.models.prior.numpy import NumpyPrior
+
+            return NumpyPrior(tensors)
+        return _torch_prior(tensors, device)
+    except ValueError as error:
+        raise WeightsError(f"the prior leaves its arithmetic: {error}", release.name) from error
+
+
+def _torch_prior(tensors: dict[str, NDArray[Any]], device: str) -> Prior:
+    import torch
+
+    from pqmim.models.prior.integer import IntegerPrior
+    from pqmim.surroundings import shielded
+
+    with shielded(torch.device(device)):
+        return IntegerPrior({name: torch.from_numpy(tensor.copy()) for name, tensor in tensors.items()}, device)
+
+
+class Reception:
+    """Codes of files that one release's prior describes.
+
+    Args:
+        release: whose record says what is coded, and in which order.
+        prior: one form of its prior.
+    """
+
+    def __init__(self, release: Release, prior: Prior) -> None:
+        self.release, self.prior = release, prior
+
+    def grid(self, header: Header) -> Grid:
+        """An empty grid for a file's codes."""
+        width, height = header.coded_size
+        record = self.release.record
+        return Grid(len(record.dimensions), -(-height // STRIDE), -(-width // STRIDE), record.active[header.quality])
+
+    def known(self, header: Header, codes: NDArray[np.uint8], known: NDArray[np.bool_]) -> Grid:
+        """A grid that knows `codes` (M, h * w) where they are `known`."""
+        grid = self.grid(header)
+        grid.codes[:], grid.known[:] = codes, known
+        return grid
+
+    def decode(self, container: Container) -> Grid:
+        """What the bytes of a file determine.
+
+        Raises:
+            DamagedFile: a whole file whose header claims more codes than its bytes can hold.
+        """
+        grid = self.grid(container.header)
+        symbols = grid.active * grid.height * grid.width
+        if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * symbols:
+            raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
+        context = self.prior.context(grid.height, grid.width, container.header.quality)
+        decode(grid, context, turns(self.release.record.groups, grid), RangeDecoder(container.payload))
+        return grid
+
+    def draw(self, grid: Grid, quality: int, sampler: Sampler, steps: int | None = None) -> None:
+        """Draw all codes that are not known: as files are coded, or the surest first in that many `steps` a group."""
+        context, groups = context_of(self.prior, grid, quality), self.release.record.groups
+        if steps is None:
+            sample(grid, context, (replace(turn, temperature=sampler.heat) for turn in turns(groups, grid)), sampler)
+        else:
+            surest_first(grid, context, groups, sampler, steps)
+
+    def codewords(self, grid: Grid, quality: int, spent: int, means: bool = True) -> Codewords:
+        """Codewords of a grid.
+
+        Args:
+            grid: codes, of which some may be unknown.
+            quality: of the file.
+            spent: bytes at hand, which bound what is spent on unknown codes: beyond that they are what the prior
+                expects where nothing is known.
+            means: an unknown code is what the prior expects; otherwise codeword 0.
+        """
+        if grid.complete or not means:
+            return Codewords(grid, self._words)
+        if grid.height * grid.width <= FREE_POSITIONS + POSITIONS_PER_BYTE * spent:
+            return Codewords(grid, self._words, expect(grid, self._words, context_of(self.prior, grid, quality)))
+        nothing = Grid(len(grid.codes), ALONE, ALONE, grid.active)
+        expected = expect(nothing, self._words, context_of(self.prior, nothing, quality))
+        return Codewords(grid, self._words, expected[None, ALONE // 2 * (ALONE + 1)])
+
+    def information(self, header: Header, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Ideal bits (M,) of codes (M, h * w), by sub-quantizer."""
+        grid = self.grid(header)
+        context = self.prior.context(grid.height, grid.width, header.quality)
+        return information(grid, context, turns(self.release.record.groups, grid), codes)
+
+    @cached_property
+    def _words(self) -> Sequence[NDArray[np.float32]]:
+        """Codewords (K, d) of each sub-quantizer."""
+        codebook = np.asarray(self.release.tensors["quantizer.codebook"], np.float32)
+        return [np.ascontiguousarray(codebook[m, :, :d]) for m, d in enumerate(self.release.record.dimensions)]

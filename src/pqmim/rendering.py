@@ -1,0 +1,291 @@
+"""Codes to pixels.  Only codes must be exact; the forms of the synthesis agree within 1 of 255.
+
+`NumpySynthesis` needs no torch. It pushes rows through the network as they come: each block keeps the two rows that
+its 3x3 kernel still needs, so nothing is computed twice, and memory and cache hold a strip of a few rows only.
+`TorchSynthesis` serves other devices.
+
+Where many rows or columns of codes are equal, as in the part of a picture that never arrived, the rows and columns in
+their middle are computed once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pqmim.coding.grid import Grid
+
+if TYPE_CHECKING:
+    from pqmim.models.modules import Modules
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+PATCH = 8  # pixels of a position at 1/8 resolution, on each side
+STRIDE = 16  # pixels of a latent position, on each side
+HALO = 8  # positions beyond which nothing has an influence on a pixel, see `models.transforms`
+REACH = 10.0  # standard deviations that a block's branch hears at most, see `models.transforms`
+POSITIONS = 512  # latent positions in a strip, at least one row: a strip's hidden layer takes 5 MB
+
+
+class Synthesis(Protocol):
+    """A form of the synthesis, with the scales of the quantizer."""
+
+    def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
+        """Strips of codewords (k, w, C) at a fractional rate to strips of pixels (16 j, 16 w, 3)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Codewords:
+    """The codewords of a grid, a few rows at a time.
+
+    Attributes:
+        grid: codes, of which some may be unknown.
+        words: the codewords (K, d) of each sub-quantizer.
+        expected: what stands for unknown codes: (h * w, C), or (1, C) for all positions, or None: codeword 0.
+    """
+
+    grid: Grid
+    words: Sequence[Floats]
+    expected: Floats | None = None
+
+    def picture(self, synthesis: Synthesis, rate: float, size: tuple[int, int]) -> Image.Image:
+        """The picture of a (width, height) that a synthesis makes at a fractional rate."""
+        everywhere = self.expected is None or len(self.expected) == 1
+        rows, columns = (self._runs(axis) if everywhere else None for axis in (1, 2))
+        repeats = iter(rows[1].tolist()) if rows else None
+        image, top = Image.new("RGB", size), 0
+        for strip in synthesis(self._strips(rows and rows[0], columns and columns[0]), rate):
+            if columns:
+                blocks = strip.reshape(len(strip), -1, STRIDE, 3)
+                strip = blocks.repeat(columns[1], 1).reshape(len(strip), -1, 3)
+            for part in np.split(strip, len(strip) // STRIDE) if repeats else (strip,):
+                band = Image.fromarray(part)
+                for _ in range(next(repeats) if repeats else 1):
+                    image.paste(band, (0, top))
+                    top += band.height
+        return image
+
+    def _strips(self, rows: NDArray[np.intp] | None, columns: NDArray[np.intp] | None) -> Iterator[Floats]:
+        """Codewords (k, w, C) of the rows and columns that are computed."""
+        places = np.arange(self.grid.height * self.grid.width).reshape(self.grid.height, -1)
+        places = places if rows is None else places[rows]
+        places = places if columns is None else places[:, columns]
+        count = max(1, POSITIONS // places.shape[1])
+        for top in range(0, len(places), count):
+            part = places[top : top + count]
+            yield self._at(part.ravel()).reshape(*part.shape, -1)
+
+    def _at(self, positions: NDArray[np.intp]) -> Floats:
+        vectors = np.concatenate([word[self.grid.codes[m, positions]] for m, word in enumerate(self.words)], 1)
+        known = self.grid.known[:, positions]
+        if self.expected is None or known[: self.grid.active].all():
+            return vectors
+        owner = np.repeat(np.arange(len(self.words)), [word.shape[1] for word in self.words])
+        sent = known | (np.arange(len(known)) >= self.grid.active)[:, None]
+        instead = self.expected if len(self.expected) == 1 else self.expected[positions]
+        found: Floats = np.where(sent[owner].T, vectors, instead)
+        return found
+
+    def _runs(self, axis: int) -> tuple[NDArray[np.intp], NDArray[np.int64]] | None:
+        """Rows (axis 1) or columns (axis 2) that are computed, and how often each is shown; None: all, once."""
+        shape = -1, self.grid.height, self.grid.width
+        length = shape[axis]
+        if length <= 4 * HALO:
+            return None
+        changes = np.zeros(length - 1, bool)
+        for plane in (self.grid.codes, self.grid.known):
+            lines = np.moveaxis(plane.reshape(shape)[: self.grid.active], axis, 0)
+            for start in range(0, length - 1, 64):  # some lines at a time, to bound memory
+                part = lines[start : start + 65]
+                changes[start : start + 64] |= (part[1:] != part[:-1]).any((1, 2))
+        edges = np.array([0, *(np.flatnonzero(changes) + 1), length])
+        kept, shown = [], []
+        for first, last in zip(edges, edges[1:]):
+            middle = last - first - 2 * HALO
+            if middle <= 1:
+                kept += range(first, last)
+                shown += [1] * (last - first)
+            else:  # the runs of equal lines are framed by other lines, or by the picture's edges
+                kept += [*range(first, first + HALO + 1), *range(last - HALO, last)]
+                shown += [1] * HALO + [middle] + [1] * HALO
+        return (np.array(kept), np.array(shown)) if len(kept) < length else None
+
+
+class NumpySynthesis:
+    """The synthesis in NumPy.
+
+    Args:
+        synthesis: tensors of the part of that name, see `release`.
+        quantizer: tensors of that part, of which the order of channels and their steps are used.
+    """
+
+    def __init__(self, synthesis: Mapping[str, NDArray[Any]], quantizer: Mapping[str, NDArray[Any]]) -> None:
+        self._order = quantizer["order"]
+        self._log_step = _float(quantizer["log_step"])
+        self._coarse, self._fine = (_blocks(synthesis, name) for name in ("coarse", "fine"))
+        split, head = _float(synthesis["split"]), _float(synthesis["head"])
+        stem = len(split) // 4
+        # A row of positions becomes two rows of twice as many: for each, a matrix (C, 2 * stem), channels last.
+        merged = split.reshape(stem, 2, 2, -1).transpose(1, 3, 2, 0)  # (row, C, column, stem)
+        self._split = [np.ascontiguousarray(matrix.reshape(matrix.shape[0], -1)) for matrix in merged]
+        patch = head.reshape(3, PATCH, PATCH, -1).transpose(3, 1, 2, 0)  # (stem, row, column, colour)
+        self._head = np.ascontiguousarray(patch.reshape(stem, -1))
+
+    def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
+        """See `Synthesis`."""
+        level = level_of(rate)
+        waiting: Floats | None = None  # a first row at 1/8 resolution, whose second has not come
+        for part in _through(self._fine, level, self._doubled(vectors, level)):
+            rows = part if waiting is None else np.concatenate([waiting, part])
+            whole, waiting = rows[: len(rows) & ~1], rows[len(rows) & ~1 :]
+            if len(whole):
+                yield self._pixels(whole)
+
+    def _doubled(self, vectors: Iterator[Floats], level: float) -> Iterator[Floats]:
+        """Strips (2 k, 2 w, stem) at 1/8 resolution, after the coarse blocks."""
+        for part in _through(self._coarse, level, self._latents(vectors, level)):
+            doubled = np.empty((len(part), 2, part.shape[1], self._split[0].shape[1]), np.float32)
+            for row, matrix in enumerate(self._split):
+                doubled[:, row] = part @ matrix
+            yield doubled.reshape(2 * len(part), 2 * part.shape[1], -1)
+
+    def _latents(self, vectors: Iterator[Floats], level: float) -> Iterator[Floats]:
+        step = np.exp(blend(self._log_step, level))
+        for part in vectors:
+            z = np.empty_like(part)
+            z[..., self._order] = part
+            yield np.multiply(z, step, out=z)
+
+    def _pixels(self, rows: Floats) -> Pixels:
+        colours = rows @ self._head  # (k, w, 192), in the order of rows, columns, colours
+        np.rint(np.add(colours, np.float32(127.5), out=colours), out=colours)
+        np.clip(colours, 0, 255, out=colours)
+        patches = colours.reshape(*rows.shape[:2], PATCH, -1).transpose(0, 2, 1, 3).astype(np.uint8)
+        return patches.reshape(PATCH * len(rows), PATCH * rows.shape[1], 3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Weights of one residual block, see `models.transforms.Block`."""
+
+    scale: Floats  # (C,)
+    gain: Floats  # (L, C)
+    depthwise: Floats  # (3, 3, C)
+    expand: Floats  # (C, 2 hidden)
+    bias: Floats  # (2 hidden,)
+    reduce: Floats  # (hidden, C)
+
+    def heard(self, x: Floats, level: float) -> Floats:
+        h = x * (blend(self.gain, level) / self.scale)
+        return np.clip(h, np.float32(-REACH), np.float32(REACH), out=h)
+
+    def branch(self, h: Floats) -> Floats:
+        """What is added to rows 1 to k of the k + 2 rows (k + 2, w, C) that are heard."""
+        count, width = len(h) - 2, h.shape[1]
+        mixed, product = np.zeros((count, width, h.shape[2]), np.float32), np.empty_like(h[:count])
+        for row, taps in enumerate(self.depthwise):
+            part = h[row : row + count]
+            for column, tap in enumerate(taps):
+                to = slice(max(0, 1 - column), width - max(0, column - 1))
+                of = slice(max(0, column - 1), width - max(0, 1 - column))
+                mixed[:, to] += np.multiply(part[:, of], tap, out=product[:, of])
+        hidden = mixed.reshape(-1, h.shape[2]) @ self.expand
+        hidden += self.bias
+        a, b = np.split(hidden, 2, 1)
+        gate = np.exp(-a)
+        gate += 1
+        np.divide(a, gate, out=gate)
+        gate *= b
+        return (gate @ self.reduce).reshape(mixed.shape)
+
+
+def _through(blocks: list[_Block], level: float, strips: Iterator[Floats]) -> Iterator[Floats]:
+    for block in blocks:
+        strips = _one_through(block, level, strips)
+    return strips
+
+
+def _one_through(block: _Block, level: float, strips: Iterator[Floats]) -> Iterator[Floats]:
+    """A block's output, a row later than its input."""
+    first = next(strips)
+    edge = np.zeros_like(first[:1])  # what lies beyond the picture
+    heard, waiting = np.concatenate([edge, block.heard(first, level)]), first
+    with np.errstate(over="ignore"):  # a gate that is shut
+        for strip in strips:
+            rows = np.concatenate([heard, block.heard(strip, level)])
+            whole = np.concatenate([waiting, strip])
+            yield block.branch(rows) + whole[: len(rows) - 2]
+            heard, waiting = rows[-2:], whole[-1:]
+        yield block.branch(np.concatenate([heard, edge])) + waiting
+
+
+class TorchSynthesis:
+    """The synthesis in torch, on any device.
+
+    Args:
+        modules: of the release.
+        device: where they are.
+    """
+
+    def __init__(self, modules: "Modules", device: str) -> None:
+        self._modules, self._device = modules, device
+
+    def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
+        """See `Synthesis`."""
+        import torch
+
+        from pqmim.models.quantizer import level_of_rate
+        from pqmim.models.transforms import strips
+
+        whole = np.concatenate(list(vectors))
+        level = level_of_rate(torch.tensor([rate], dtype=torch.float32, device=self._device))
+        y = torch.from_numpy(whole.reshape(1, -1, whole.shape[-1])).to(self._device)
+        z = self._modules.quantizer.restored(y, level, len(whole))
+        for part in strips(self._modules.synthesis, z, level, 1, STRIDE):
+            yield part[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def level_of(rate: float) -> float:
+    """Fractional level of gains at a fractional rate: rates 0 to 1 share level 0 and differ in price alone."""
+    return max(0.0, rate - 1)
+
+
+def blend(table: Floats, level: float) -> Floats:
+    """The rows of `table` (L, C), interpolated at a fractional level: (C,)."""
+    level = min(max(level, 0.0), len(table) - 1.0)
+    low = min(int(level), max(len(table) - 2, 0))
+    high = min(low + 1, len(table) - 1)
+    row: Floats = table[low] + np.float32(level - low) * (table[high] - table[low])
+    return row
+
+
+def share_unknown(known: NDArray[np.bool_], shape: tuple[int, int], side: int) -> Floats:
+    """The share of codes that are not `known` (A, h * w), for each pixel of squares of `side`: (side h, side w)."""
+    share = (1 - known.mean(0, dtype=np.float32)).reshape(shape)
+    return share.repeat(side, 0).repeat(side, 1)
+
+
+def _blocks(tensors: Mapping[str, NDArray[Any]], name: str) -> list[_Block]:
+    count = sum(key.startswith(f"{name}.") and key.endswith(".scale") for key in tensors)
+    return [_block(lambda key, index=index: _float(tensors[f"{name}.{index}.{key}"])) for index in range(count)]
+
+
+def _block(tensor: Callable[[str], Floats]) -> _Block:
+    scale = tensor("scale")
+    return _Block(
+        scale,
+        tensor("gain"),
+        np.ascontiguousarray(tensor("depthwise")[:, 0].transpose(1, 2, 0)),
+        np.ascontiguousarray(tensor("expand").T),
+        tensor("bias"),
+        np.ascontiguousarray((np.sqrt(scale)[:, None] * tensor("reduce")).T),
+    )
+
+
+def _float(tensor: NDArray[Any]) -> Floats:
+    return np.asarray(tensor, np.float32)

@@ -1,0 +1,100 @@
+"""A codec's work in torch is deaf to its surroundings, and leaves no trace in them.
+
+Autocast, inference mode, gradients, a default device and the number of threads are set for the calling thread alone,
+for as long as the work takes. Types are named wherever tensors are made, so a default type does not matter.
+"""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+
+import torch
+
+
+@contextmanager
+def shielded(device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """Run torch without autocast, inference mode, gradients and a foreign default device.
+
+    Args:
+        device: where the work is done.
+        threads: the most that the calling thread uses for it; None: as many as `usable` says.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        for kind in {"cpu", device.type}:
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if device.type == "cpu":
+            stack.enter_context(_threads(usable(threads)))
+        yield
+
+
+def usable(most: int | None = None) -> int:
+    """How many threads pay on this machine now: no more than processors that nobody else keeps busy.
+
+    Threads of one product wait for each other. Where one of them has to share its processor, all are slower than one
+    thread alone would be.
+
+    Args:
+        most: the largest answer; None: the number of processors.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if most == 1 or processors == 1:
+        return 1
+    return max(1, min(most or processors, processors - _others_at_work()))
+
+
+def _others_at_work() -> int:
+    """Threads that run or wait for a processor now, less the calling one; 0 where the system does not tell."""
+    try:
+        running = Path("/proc/loadavg").read_text().split()[3].split("/")[0]
+        return max(0, int(running) - 1)
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """OpenMP's number of threads, which belongs to each calling thread."""
+    if torch.get_num_threads() == count:  # asked before OpenMP is: torch sets its number at the first question
+        yield
+        return
+    openmp = _openmp()
+    if openmp is None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+        return
+    before = openmp.omp_get_max_threads()
+    openmp.omp_set_num_threads(count)
+    try:
+        yield
+    finally:
+        openmp.omp_set_num_threads(before)
+
+
+@cache
+def _openmp() -> ctypes.CDLL | None:
+    """The OpenMP library that torch runs on; None where it cannot be found or torch runs on another kind of pool."""
+    if not torch.backends.openmp.is_available() or sys.platform == "win32":
+        return None
+    names = sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*"))
+    for name in [*map(str, names), "libgomp.so.1"]:
+        try:
+            library = ctypes.CDLL(name)
+            library.omp_get_max_threads.restype = ctypes.c_int
+            if library.omp_get_max_threads() == torch.get_num_threads():
+                return library
+        except (OSError, AttributeError):
+            continue
+    return None
