@@ -41,7 +41,7 @@ class FakeCodec:
         header = Header(width, height, 0, weights=0x3AB, framed=False)
         if size <= len(header.pack()):
             raise ValueError(f"a file of {size} bytes has no room for more than its header")
-        data = write(header, bytes(min(size, 5000) - len(header.pack())), {}, b"")
+        data = write(header, bytes(min(size, 1000) - len(header.pack())), {}, b"")
         return Encoded(data, width, height, 0, notes=notes)
 
     def receive(self, data, *, partial=False, **options):

@@ -39,3 +39,10 @@ def test_errors(run, here):
     status, out, err = run("info", "a.pqm", "b.pqm")
     assert (status, out) == (1, b"")
     assert [line.split(":")[1] for line in err.splitlines()] == [" a.pqm", " b.pqm"]
+
+
+def test_a_stream_without_an_end_is_read_as_far_as_needed(run, photo):
+    run("compress", "photo.png")
+    data = (photo.parent / "photo.pqm").read_bytes()
+    assert run("info", "-", stdin=data + bytes(10**7))[0] == 1
+    assert run("info", "/dev/zero")[0] == 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pqmim.cli.jobs import Job, Wanted, expand
 from pqmim.cli.options import CodecOpener, add_codec_options, add_json_option, add_limit_option, add_verb, given
-from pqmim.cli.streams import read
+from pqmim.cli.streams import read_file
 from pqmim.cli.work import Batch, Options, Outcome
 from pqmim.errors import DamagedFile
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     options = given(max_pixels=args.max_pixels)
 
     def check(codec: "Codec", job: Job) -> Outcome:
-        received = codec.receive(read(job.source), **options)
+        received = codec.receive(read_file(job.source), **options)
         codes = received.codes.reshape(-1, *received.shape)
         facts = {"verified": received.verified, "codes": list(codes.shape), "digest": digest(codes)}
         words = f"{'x'.join(map(str, codes.shape))} codes, digest {facts['digest']}"

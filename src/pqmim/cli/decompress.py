@@ -19,7 +19,7 @@ from pqmim.cli.options import (
     given,
     rendering,
 )
-from pqmim.cli.streams import read, write
+from pqmim.cli.streams import read_file, write
 from pqmim.cli.work import Batch, Options, Outcome
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Decompressing:
         options = self.rendering | {"seed": self.rendering["seed"] + job.number}
         if self.show_invented:
             options["invented"] = True
-        rendered = codec.render(codec.receive(read(job.source), **self.receiving), **options)
+        rendered = codec.render(codec.receive(read_file(job.source), **self.receiving), **options)
         ending = f".{self.format}" if self.format else ".png" if job.target == STREAM else _ending(job.target)
         data, notes = encode(rendered.image, ending, job.target)
         write(job, data, self.force)

@@ -15,7 +15,7 @@ from pqmim.cli.options import (
     add_verb,
     sampling,
 )
-from pqmim.cli.streams import read, write
+from pqmim.cli.streams import read_file, write
 from pqmim.cli.work import Batch, Options, Outcome
 from pqmim.errors import InvalidImage
 
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     output = _output(args.output)
     ending = ending_of(output)
     jobs = [Job(args.keep or "nothing", name, n) for n, name in enumerate(numbered(output, args.variants))]
-    data, mask = (read(args.keep), _mask(args.mask)) if args.keep else (b"", None)
+    data, mask = (read_file(args.keep), _mask(args.mask)) if args.keep else (b"", None)
 
     def draw(codec: "Codec", job: Job) -> Outcome:
         options = sampling(args) | {"seed": args.seed + job.number}

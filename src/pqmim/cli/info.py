@@ -5,7 +5,7 @@ from typing import Any
 
 from pqmim.cli.jobs import Job, Wanted, expand
 from pqmim.cli.options import add_json_option, add_verb
-from pqmim.cli.streams import read
+from pqmim.cli.streams import read_file
 from pqmim.cli.work import Batch, Options, Outcome
 
 DETAILS = """\
@@ -42,7 +42,7 @@ def describe(codec: None, job: Job) -> Outcome:
     """What one file says of itself."""
     from pqmim.bitstream.describe import describe
 
-    facts = describe(read(job.source))
+    facts = describe(read_file(job.source))
     return Outcome(_sheet(job.source, facts), facts)
 
 

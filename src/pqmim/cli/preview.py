@@ -19,7 +19,7 @@ from pqmim.cli.options import (
     open_codec,
     rendering,
 )
-from pqmim.cli.streams import read
+from pqmim.cli.streams import read_file
 from pqmim.cli.work import tell
 from pqmim.errors import OutputError
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     target = _target(args.path, args.output)
     _check_ending(target)
     check_target(target, args.force)
-    data = read(args.path)
+    data = read_file(args.path)
     with waiting(f"{args.path}: decoding {args.steps} steps"):
         shown = list(frames(open_codec(args), data, args.steps, **rendering(args)))
     if target.lower().endswith((".gif", ".apng")):
@@ -93,11 +93,23 @@ def frames(codec: "Codec", data: bytes, count: int, **options: Any) -> "Iterator
         count: pictures, at most.
         options: those of `Codec.render`.
     """
-    from pqmim.bitstream.container import read
-
-    header = read(data).header_size
-    for length in sorted({header + max(1, (len(data) - header) >> back) for back in range(count)}):
+    start = _frame_size(data)
+    for length in sorted({start + max(1, (len(data) - start) >> back) for back in range(count)}):
         yield length, codec.render(codec.receive(data[:length]), **options).image
+
+
+def _frame_size(data: bytes) -> int:
+    """Bytes before the first code."""
+    from pqmim.bitstream.container import read
+    from pqmim.errors import TooShort
+
+    size = read(data).header_size
+    while True:
+        try:
+            read(data[:size])
+            return size
+        except TooShort:
+            size += 1
 
 
 def _target(path: str, output: str | None) -> str:

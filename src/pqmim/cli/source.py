@@ -10,6 +10,7 @@ from pqmim.cli.options import open_codec
 from pqmim.cli.streams import read
 from pqmim.errors import PqmimError
 
+
 def add_size_option(parser: argparse.ArgumentParser, default: int) -> None:
     """How small a photo is made before it is sent."""
     parser.add_argument(

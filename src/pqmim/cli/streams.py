@@ -19,6 +19,25 @@ def read(source: str) -> bytes:
         raise PqmimError(str(error), source) from error
 
 
+def read_file(source: str) -> bytes:
+    """The bytes of one .pqm file: no more than its header asks for, whatever the source is.
+
+    Raises:
+        UnsupportedFile: it is none, told after its first bytes.
+    """
+    from pqmim.bitstream.container import read_stream
+
+    if source == STREAM:
+        if sys.stdin is None:
+            raise PqmimError("closed", "standard input")
+        return read_stream(sys.stdin.buffer)
+    try:
+        with open(source, "rb") as file:
+            return read_stream(file)
+    except ValueError as error:  # a name with a zero byte
+        raise error if isinstance(error, PqmimError) else PqmimError(str(error), source) from error
+
+
 def write(job: Job, data: bytes, force: bool) -> None:
     """The whole target or nothing of it."""
     from pqmim.files import write_atomically

@@ -16,7 +16,7 @@ from pqmim.cli.options import (
     open_codec,
     rendering,
 )
-from pqmim.cli.streams import read
+from pqmim.cli.streams import read_file
 from pqmim.cli.work import tell
 
 DETAILS = """\
@@ -51,7 +51,7 @@ def add_to(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
-    data = read(args.path)
+    data = read_file(args.path)
     with waiting(f"{args.path}: decompressing"):
         codec = open_codec(args)
         rendered = codec.render(codec.receive(data), **rendering(args))
