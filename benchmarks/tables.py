@@ -27,8 +27,13 @@ BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 OWN = {"pqmim": "pqmim", "pqmim-fast": "pqmim, effort 0", "pqmim-refined": "pqmim, effort 16"}
 NAMES = {
-    "pqmim-fast": "effort 0", "pqmim-refined": "effort 16", "jpeg": "JPEG", "webp": "WebP", "avif": "AVIF",
-    "avif-444": "AVIF, slow", "jxl": "JPEG XL",
+    "pqmim-fast": "effort 0",
+    "pqmim-refined": "effort 16",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "avif": "AVIF",
+    "avif-444": "AVIF, slow",
+    "jxl": "JPEG XL",
 }
 COLUMNS = ("pqmim", "pqmim-fast", "pqmim-refined", "webp", "avif", "avif-444", "jxl")
 REFERENCES = {

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,3 +45,20 @@ def test_errors_are_one_sentence(run, photos, words, complaint):
     assert (status, out, err.count("\n")) == (1, b"", 1)
     assert complaint in err
     assert os.listdir() == ["photos"]
+
+
+def test_realism_needs_the_networks(run, photos):
+    status, _, err = run("evaluate", "photos", "--codec", "jpeg", "--perceptual")
+    assert status == 1 and "--features DIR" in err
+    (photos.parent / "weights").mkdir()
+    status, _, err = run("evaluate", "photos", "--codec", "jpeg", "--perceptual", "--features", "weights")
+    assert status == 1 and "squeezenet1_1.safetensors" in err
+
+
+def test_contact_sheets(run, photos):
+    words = "evaluate photos --codec jpeg --codec webp --sheets sheets"
+    assert run(*words.split())[0] == 0
+    sheets = sorted(os.listdir("sheets"))
+    assert sheets == sorted(f"{Path(name).stem}.png" for name in os.listdir("photos"))
+    with Image.open(Path("sheets", sheets[0])) as sheet, Image.open(Path("photos", os.listdir("photos")[0])) as photo:
+        assert sheet.width > 3 * photo.width and sheet.height > 3 * photo.height

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+import pqmim
 from pqmim.errors import PqmimError
 from pqmim.evaluation.codecs import CODECS, MissingCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import psnr
@@ -47,22 +48,11 @@ def test_jpeg_is_progressive_and_subsampled():
 def test_a_codec_that_is_not_here():
     with pytest.raises(
         MissingCodec,
-        match="no codec named bpg: choose from pqmim, pqmim-fast, pqmim-refined, jpeg, webp, avif, avif-444, jxl, hyperprior, vq",
+        match="no codec named bpg: choose from pqmim, pqmim-fast, .*, jpeg, webp, avif, avif-444, jxl, hyperprior, vq",
     ):
         make_codec("bpg")
     assert issubclass(MissingCodec, PqmimError)
-    assert CODECS == (
-        "pqmim",
-        "pqmim-fast",
-        "pqmim-refined",
-        "jpeg",
-        "webp",
-        "avif",
-        "avif-444",
-        "jxl",
-        "hyperprior",
-        "vq",
-    )
+    assert {"pqmim", "pqmim-vivid", "jpeg", "webp", "avif", "avif-444", "jxl", "hyperprior", "vq"} <= set(CODECS)
 
 
 @pytest.mark.parametrize("name", ["webp", "avif"])
@@ -78,8 +68,11 @@ def test_jpeg_xl_without_its_plug_in(monkeypatch):
         make_codec("jxl")
 
 
-@pytest.mark.parametrize("name, effort", [("pqmim", None), ("pqmim-fast", 0), ("pqmim-refined", 16)])
-def test_pqmim_runs_through_the_codec(monkeypatch, name, effort):
+@pytest.mark.parametrize(
+    "name, effort, look",
+    [("pqmim", None, 0), ("pqmim-fast", 0, 0), ("pqmim-refined", 16, 0), ("pqmim-look25", None, 0.25)],
+)
+def test_pqmim_runs_through_the_codec(monkeypatch, name, effort, look):
     class Codec:
         def __init__(self, weights, *, device, threads):
             assert (weights, device, threads) == ("w.safetensors", "cuda", 2)
@@ -87,14 +80,32 @@ def test_pqmim_runs_through_the_codec(monkeypatch, name, effort):
         def compress(self, image, quality, *, effort):
             return bytes([quality, 99 if effort is None else effort]) + image.tobytes()
 
-        def decompress(self, data):
-            return Image.frombytes("RGB", (80, 64), data[2:])
+        def decompress(self, data, *, look=0):
+            return Image.frombytes("RGB", (80, 64), bytes(round(value * (1 - look)) for value in data[2:]))
 
     monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=Codec))
+    monkeypatch.setattr(pqmim, "info", lambda data: {"weights": "abc"})
     codec = make_codec(name, weights="w.safetensors", device="cuda", threads=2)
     data = codec.encode(photo(), codec.settings[-1])
     assert (codec.name, *data[:2]) == (name, 100, 99 if effort is None else effort)
-    assert np.array_equal(codec.decode(data), photo())
+    assert codec.versions["weights"] == "abc"
+    assert np.array_equal(codec.decode(data), np.round(photo() * (1.0 - look)).astype(np.uint8))
+
+
+def test_looks_share_the_files_of_one_coder(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=FakeCodec))
+    monkeypatch.setattr(pqmim, "info", lambda data: {"weights": "abc"})
+    coders = {name: make_codec(name).coder for name in ("pqmim", "pqmim-vivid", "pqmim-look50", "pqmim-fast")}
+    assert coders == {"pqmim": "pqmim", "pqmim-vivid": "pqmim", "pqmim-look50": "pqmim", "pqmim-fast": "pqmim-fast"}
+    assert make_codec("jpeg").coder == "jpeg"
+
+
+class FakeCodec:
+    def __init__(self, weights, *, device, threads):
+        pass
+
+    def compress(self, image, quality, *, effort):
+        return b""
 
 
 def test_choices_bring_files_of_weights():

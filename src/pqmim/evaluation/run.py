@@ -28,6 +28,15 @@ DIGITS = dict(zip(MEASURES, (0, 5, 4, 6, 4, 4), strict=True)) | {"squeezenet": 5
 
 
 @dataclass(frozen=True)
+class Perceptual:
+    """What perceptual measures need, see `perceptual`."""
+
+    features: str | os.PathLike[str]  # a folder with the weights of MobileNetV2 and SqueezeNet
+    inception: str | os.PathLike[str] | None = None  # TorchScript, for FID and KID
+    store: str | os.PathLike[str] | None = None  # a folder for what takes long
+
+
+@dataclass(frozen=True)
 class Options:
     """How an evaluation runs."""
 
@@ -35,6 +44,7 @@ class Options:
     device: str = "cpu"  # of pqmim and its rivals
     threads: int | None = None  # of the codecs that take more than one; None: all cores
     features: str | os.PathLike[str] | None = None  # SqueezeNet 1.1's weights, for the measure squeezenet
+    perceptual: Perceptual | None = None  # for realism at equal rates; every picture is coded once more, or kept
     published: Mapping[str, PublishedCurve] = field(default_factory=dict)  # curves of the same photos
     earlier: Mapping[str, Any] | None = None  # results whose other codecs are kept
     progress: bool = True
@@ -52,7 +62,7 @@ def evaluate(
 
     Measures: bytes of the coded file, bpp (8 bytes / pixels), psnr in dB and ms_ssim over RGB, encode_s and decode_s
     in seconds. PSNR is null for a lossless picture, MS-SSIM for one with a side below 161; means leave these out.
-    `features` adds the measure squeezenet (see `features.SqueezeNetDistance`; null for a side below 17) and
+    `perceptual` adds "perceptual", see `perceptual_record`. `features` adds the measure squeezenet (see `features.SqueezeNetDistance`; null for a side below 17) and
     "features": {"squeezenet": the file's SHA-256}.
 
     Args:
@@ -106,10 +116,42 @@ def evaluate(
     }
     if distance is not None:
         results["features"] = {"squeezenet": distance.sha256}
+    if options.perceptual is not None:
+        results["perceptual"] = perceptual_record(paths, codecs, options.perceptual, options.progress)
     results["bd_rate"] = {
         measure: recorded(bd_tables(results["codecs"], options.published, measure), measure) for measure in BD_MEASURES
     }
     return results
+
+
+def perceptual_record(
+    paths: Sequence[Path], codecs: Sequence[ImageCodec], options: Perceptual, progress: bool = False
+) -> dict[str, Any]:
+    """Perceptual measures of codecs over photos: as `summaries.record` has it, with the networks' digests.
+
+    Args:
+        paths: The photos, of one folder or several.
+        codecs: The first one is what the others are compared with.
+        options: What the measures need.
+        progress: Whether bars are shown.
+
+    Raises:
+        PqmimError: Weights are missing or others, or `pqmim[perceptual]` is not installed.
+    """
+    from pqmim.evaluation.networks import Networks  # torch
+    from pqmim.evaluation.perceptual import measure_codec, measure_photos
+    from pqmim.evaluation.store import Store
+    from pqmim.evaluation.summaries import record, summary
+
+    networks = Networks.load(options.features, options.inception)
+    store = Store(None if options.store is None else Path(options.store))
+    photos = measure_photos(paths, networks, store, progress)
+    summaries = {}
+    for codec in codecs:
+        summaries[codec.name] = summary(photos, measure_codec(photos, codec, networks, store, progress))
+    reference = codecs[0].name if len(codecs) > 1 else None
+    facts = {"photos": len(paths), "patches": len(photos.patch_photo), "networks": networks.digests()}
+    return facts | record(summaries, reference)
 
 
 def measure(

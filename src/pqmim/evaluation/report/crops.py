@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from pqmim.evaluation.codecs import ImageCodec
+from pqmim.evaluation.codecs import ImageCodec, Rgb
 from pqmim.evaluation.metrics import psnr
 from pqmim.evaluation.run import find_photos
 from pqmim.image.picture import read_picture
@@ -30,7 +30,7 @@ class Crop(NamedTuple):
     codec: str
     bytes: int
     psnr: float
-    rgb: np.ndarray  # (H, W, 3) uint8: the part shown
+    rgb: Rgb  # (H, W, 3) uint8: the part shown
 
 
 class Example(NamedTuple):
@@ -39,12 +39,12 @@ class Example(NamedTuple):
     photo: str  # name of the file
     width: int  # of the photo
     height: int
-    rgb: np.ndarray  # (H, W, 3) uint8: the part shown
+    rgb: Rgb  # (H, W, 3) uint8: the part shown
     rows: list[list[Crop]]
 
 
 def examples(
-    folder: str | os.PathLike, codec: "Codec", others: Sequence[ImageCodec], *, progress: bool = False
+    folder: str | os.PathLike[str], codec: "Codec", others: Sequence[ImageCodec], *, progress: bool = False
 ) -> list[Example]:
     """Crops of some photos of a folder, spread over it in the order of their names.
 
@@ -72,7 +72,7 @@ def examples(
     return found
 
 
-def _row(rgb: np.ndarray, rate: float, codec: "Codec", others: Sequence[ImageCodec]) -> list[Crop]:
+def _row(rgb: Rgb, rate: float, codec: "Codec", others: Sequence[ImageCodec]) -> list[Crop]:
     """Whole pictures at one size, pqmim first."""
     size = round(rate * rgb.shape[0] * rgb.shape[1] / 8)
     files = [nearest_size(other, rgb, size) for other in others]
@@ -86,7 +86,7 @@ def _row(rgb: np.ndarray, rate: float, codec: "Codec", others: Sequence[ImageCod
     ]
 
 
-def nearest_size(codec: ImageCodec, rgb: np.ndarray, size: int) -> bytes:
+def nearest_size(codec: ImageCodec, rgb: Rgb, size: int) -> bytes:
     """The file of a codec with a dial from 0 to 100 whose size comes nearest to `size`, found by bisection."""
     tried: dict[int, bytes] = {}
 
@@ -98,7 +98,19 @@ def nearest_size(codec: ImageCodec, rgb: np.ndarray, size: int) -> bytes:
     return min(tried.values(), key=lambda data: abs(len(data) - size))
 
 
-def _busiest(rgb: np.ndarray) -> tuple[slice, slice]:
+def nearest_setting(codec: ImageCodec, rgb: Rgb, size: int) -> bytes:
+    """Of the files of a codec's own settings, the one whose size comes nearest to `size`, found by bisection."""
+    tried: dict[float, bytes] = {}
+
+    def length(setting: float) -> int:
+        tried[setting] = codec.encode(rgb, setting)
+        return len(tried[setting])
+
+    bisect_left(codec.settings, size, key=length)
+    return min(tried.values(), key=lambda data: abs(len(data) - size))
+
+
+def _busiest(rgb: Rgb) -> tuple[slice, slice]:
     """The square of `SIDE`, less where the picture has less, over which neighbouring pixels differ most."""
     grey = rgb.mean(2)  # (H, W)
     change = np.abs(np.diff(grey, axis=0, prepend=grey[:1])) + np.abs(np.diff(grey, axis=1, prepend=grey[:, :1]))
@@ -107,7 +119,7 @@ def _busiest(rgb: np.ndarray) -> tuple[slice, slice]:
 
     def busy(place: tuple[int, int]) -> float:
         y, x = place
-        return total[y + height, x + width] - total[y, x + width] - total[y + height, x] + total[y, x]
+        return float(total[y + height, x + width] - total[y, x + width] - total[y + height, x] + total[y, x])
 
     tops, lefts = (range(0, side - size + 1, STEP) for side, size in zip(grey.shape, (height, width)))
     y, x = max(itertools.product(tops, lefts), key=busy)

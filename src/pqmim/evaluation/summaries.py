@@ -1,0 +1,146 @@
+"""Perceptual measures of codecs with their intervals over photos, and codecs compared at equal rates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pqmim.evaluation.bdrate import at_rate
+from pqmim.evaluation.distances import KernelSums, draws, frechet_distance, interval, kernel_distance
+from pqmim.evaluation.perceptual import Measured, Photos
+
+RATES = (0.07, 0.15, 0.30)  # bits a pixel at which codecs are compared
+DRAWS = 400  # of photos, for intervals
+FRECHET_DRAWS = 40  # a Fréchet distance of a draw costs a decomposition
+KERNEL_UNIT = 1000.0  # kernel distances are told in thousandths
+
+Values = NDArray[np.float64]
+
+
+def summary(photos: Photos, measured: Measured, frechet_draws: int = FRECHET_DRAWS) -> "Summary":
+    """Every measure of a codec at every setting.
+
+    Args:
+        photos: The photos and the features of their patches.
+        measured: The same of a codec.
+        frechet_draws: The number of draws of photos for intervals of Fréchet distances. They are the first of those
+            for the other measures, and the same for all codecs.
+    """
+    drawn = np.stack(list(draws(len(photos.paths), DRAWS)))
+    means: dict[str, Values] = {}
+    samples: dict[str, Values] = {}
+    for name, values in measured.values.items():
+        kept = np.isfinite(values).all(0)
+        weights = drawn[:, kept].astype(np.float64)
+        means[name] = values[:, kept].mean(1)
+        samples[name] = values[:, kept] @ (weights / np.maximum(weights.sum(1, keepdims=True), 1)).T
+    for name, real in photos.features.items():
+        kernel, frechet = ("KID", "FID") if name == "Inception" else (f"KD-{name}", f"FD-{name}")
+        sums = [KernelSums.of(real, coded, photos.patch_photo) for coded in measured.features[name]]
+        means[kernel] = KERNEL_UNIT * np.array([one.distance() for one in sums])
+        samples[kernel] = KERNEL_UNIT * np.array([[one.distance(weights) for weights in drawn] for one in sums])
+        if kernel == "KID":  # as others have it, with our intervals around it
+            usual = KERNEL_UNIT * np.array([kernel_distance(real, coded) for coded in measured.features[name]])
+            samples[kernel] += (usual - means[kernel])[:, None]
+            means[kernel] = usual
+        rows = [np.repeat(np.arange(len(real)), weights[photos.patch_photo]) for weights in drawn[:frechet_draws]]
+        means[frechet] = np.array([frechet_distance(real, coded) for coded in measured.features[name]])
+        samples[frechet] = np.array(
+            [[frechet_distance(real[i], coded[i]) for i in rows] for coded in measured.features[name]]
+        )
+    return Summary(measured.settings, means, samples)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A codec's measures: means (settings,) and bootstrapped values (settings, draws) by name, bpp among them."""
+
+    settings: Sequence[float]
+    means: Mapping[str, Values]
+    samples: Mapping[str, Values]
+
+    @property
+    def measures(self) -> list[str]:
+        """All measures but the rate."""
+        return [name for name in self.means if name != "bpp"]
+
+    def at(self, name: str, rate: float) -> float | None:
+        """A measure at a rate, see `bdrate.at_rate`."""
+        return at_rate((self.means["bpp"].tolist(), self.means[name].tolist()), rate)
+
+    def drawn_at(self, name: str, rate: float) -> Values:
+        """Its bootstrapped values there (draws,), each by the rates of its own draw; NaN where these do not reach it."""
+        curves = zip(self.samples["bpp"].T, self.samples[name].T, strict=False)  # fewer draws of some measures
+        found = [at_rate((rates.tolist(), values.tolist()), rate) for rates, values in curves]
+        return np.array([np.nan if value is None else value for value in found])
+
+
+def record(summaries: Mapping[str, Summary], reference: str | None = None) -> dict[str, Any]:
+    """What a file of results holds of several codecs.
+
+    {"codecs": {name: {"settings": [{"setting", "bpp", measure: mean, ...}], "intervals": the same with pairs}},
+     "at": {rate: {name: {measure: {"value", "interval"}}}},
+     "against": {rate: {name: {measure: {"percent", "interval"}}}}}
+
+    Args:
+        summaries: Codecs by name.
+        reference: The codec that "against" compares the others with; None leaves that out. Draws of photos are the
+            same for both, so that an interval below 0 says that the codec is better on photos like these.
+    """
+    found: dict[str, Any] = {"codecs": {}, "at": {}}
+    for name, one in summaries.items():
+        rows, ranges = [], []
+        for i, setting in enumerate(one.settings):
+            means = {measure: _round(float(values[i])) for measure, values in one.means.items()}
+            rows.append({"setting": setting} | means)
+            drawn = {measure: _pair(one.samples[measure][i]) for measure in one.measures}
+            ranges.append({"setting": setting} | drawn)
+        found["codecs"][name] = {"settings": rows, "intervals": ranges}
+    for rate in RATES:
+        cells = {name: _cells(one, rate) for name, one in summaries.items()}
+        found["at"][f"{rate:.2f}"] = {name: cell for name, cell in cells.items() if cell}
+    if reference is not None:
+        found["against"] = {"reference": reference} | {
+            f"{rate:.2f}": {
+                name: _against(summaries[reference], one, rate) for name, one in summaries.items() if name != reference
+            }
+            for rate in RATES
+        }
+    return found
+
+
+def _cells(one: Summary, rate: float) -> dict[str, Any]:
+    cells = {}
+    for measure in one.measures:
+        value = one.at(measure, rate)
+        if value is not None:
+            cells[measure] = {"value": _round(value), "interval": _pair(one.drawn_at(measure, rate))}
+    return cells
+
+
+def _against(reference: Summary, one: Summary, rate: float) -> dict[str, Any]:
+    """Differences at a rate in percent of the reference's; of PSNR, in dB."""
+    cells = {}
+    for measure in (name for name in one.measures if name in reference.means):
+        first, second = reference.at(measure, rate), one.at(measure, rate)
+        if first is None or second is None:
+            continue
+        drawn = reference.drawn_at(measure, rate), one.drawn_at(measure, rate)
+        if measure == "PSNR":
+            cells[measure] = {"dB": _round(second - first), "interval": _pair(drawn[1] - drawn[0])}
+        else:
+            percent = 100 * (drawn[1] / drawn[0] - 1)
+            cells[measure] = {"percent": _round(100 * (second / first - 1)), "interval": _pair(percent)}
+    return cells
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
+def _pair(values: Values) -> list[float] | None:
+    """The interval of the draws that reach the rate; None where fewer than half of them do."""
+    kept = values[np.isfinite(values)]
+    return [_round(value) for value in interval(kept)] if 2 * len(kept) >= max(len(values), 1) else None
