@@ -18,6 +18,7 @@ from pqmim.cli import (
     preview,
     qr,
     report,
+    serve,
     text,
     train,
     view,
@@ -26,7 +27,7 @@ from pqmim.cli.jobs import PICTURES, STREAM, is_pqm
 
 VERBS = (
     *(compress, decompress, info, check, view, preview, generate),
-    *(qr, text, packets),
+    *(qr, text, packets, serve),
     *(evaluate, report, train, completion),
 )
 

@@ -1,0 +1,58 @@
+"""`pqmim serve`: a page to try the codec on."""
+
+import argparse
+import sys
+from typing import Any
+
+from pqmim.cli import values
+from pqmim.cli.messages import say
+from pqmim.cli.options import add_codec_options, add_limit_option, add_verb, extra_packages, open_codec
+
+PORT = 8123
+
+DETAILS = """\
+Drop a photo, choose a quality or a size, compare it with WebP and AVIF at equal bytes, watch it
+arrive, share it as a QR code or as a link that carries the file itself. Only this machine can
+reach the page, unless --host says otherwise; pictures are worked on in memory and kept nowhere.
+
+examples:
+  pqmim serve
+  pqmim serve --port 9000 --max-pixels 4M
+"""
+
+
+def add_to(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = add_verb(
+        verbs,
+        "serve",
+        summary="open a page to try the codec on",
+        usage="pqmim serve [options]",
+        details=DETAILS,
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=values.positive, default=PORT, metavar="N", help=f"(default: {PORT})")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    add_limit_option(parser)
+    add_codec_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the words ask for; returns the exit status."""
+    with extra_packages("serve"):
+        import uvicorn
+
+        from pqmim.integrations.serve import Limits, make_app
+
+        limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
+        say("loading the weights ...", sys.stderr)
+        app = make_app(open_codec(args), limits, hosts=[args.host])
+    address = f"http://{args.host}:{args.port}/"
+    say(f"{address} is ready; control-C stops it")
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(address)
+    uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+    return 0

@@ -1,0 +1,71 @@
+"""What keeps strangers out of a page that is meant for one machine."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+BODY = "application/octet-stream"
+"""The type of every posted body: pages of other origins cannot send it without asking first."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may ask for.
+
+    Attributes:
+        max_bytes: of a posted photo or file.
+        max_pixels: of a picture.
+    """
+
+    max_bytes: int = 32_000_000
+    max_pixels: int = 16_000_000
+
+
+async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Refuse posts of other pages, and say in every answer what the page may do."""
+    if request.method == "POST" and not _is_own(request):
+        response: Response = Response("posts come from this page alone", 403)
+    elif request.method == "POST" and request.headers.get("content-type") != BODY:
+        response = Response(f"bodies are {BODY}", 415)
+    else:
+        response = await call_next(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+def _is_own(request: Request) -> bool:
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        return False
+    return site in (None, "same-origin")
+
+
+async def body_of(request: Request, limits: Limits) -> bytes:
+    """The posted bytes.
+
+    Raises:
+        HTTPException: there are none, or more than the limit.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limits.max_bytes:
+            raise HTTPException(413, f"more than {limits.max_bytes:,} bytes")
+        parts.append(part)
+    if not size:
+        raise HTTPException(400, "nothing was sent")
+    return b"".join(parts)

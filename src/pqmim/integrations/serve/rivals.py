@@ -1,0 +1,51 @@
+"""Other codecs at equal bytes."""
+
+import io
+from typing import Any, NamedTuple
+
+from PIL import Image, features
+
+NAMES = {"webp": "WEBP", "avif": "AVIF", "jpeg": "JPEG"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "webp": {"method": 4},
+    "avif": {"speed": 8},
+    "jpeg": {"optimize": True, "progressive": True},
+}
+
+
+class Rival(NamedTuple):
+    """A picture as another codec has it."""
+
+    data: bytes
+    quality: int
+
+
+def available() -> list[str]:
+    """Names of the codecs that this Pillow has."""
+    return [name for name in NAMES if name == "jpeg" or features.check(name)]
+
+
+def at_size(image: Image.Image, name: str, size: int) -> Rival:
+    """The best quality whose file takes at most `size` bytes; quality 0 where even that takes more.
+
+    Args:
+        image: RGB.
+        name: one of `available()`.
+        size: bytes.
+    """
+    low, high = 0, 100
+    best = _encoded(image, name, 0)
+    while high - low > 1:
+        middle = (low + high) // 2
+        tried = _encoded(image, name, middle)
+        if len(tried.data) <= size:
+            low, best = middle, tried
+        else:
+            high = middle
+    return best
+
+
+def _encoded(image: Image.Image, name: str, quality: int) -> Rival:
+    buffer = io.BytesIO()
+    image.save(buffer, NAMES[name], quality=quality, **OPTIONS[name])
+    return Rival(buffer.getvalue(), quality)

@@ -1,0 +1,177 @@
+import io
+import json
+import re
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("starlette")
+pytest.importorskip("httpx2")
+
+from starlette.testclient import TestClient
+
+from pqmim.bitstream.container import read, write
+from pqmim.bitstream.header import Header
+from pqmim.image.picture import read_picture
+from pqmim.integrations.serve import Limits, make_app
+from pqmim.integrations.serve.app import PAGE
+from pqmim.results import Encoded, Received, Rendered
+
+POST = {"Content-Type": "application/octet-stream"}
+
+
+class FakeCodec:
+    """Its pictures are as red as the file is long; it notices when two threads work at once."""
+
+    def __init__(self):
+        self.options, self.busy = {}, threading.Lock()
+
+    def encode(self, image, quality=50, **options):
+        self.options = {"quality": quality} | options
+        with _alone(self.busy):
+            height, width = read_picture(image).rgb.shape[:2]
+            header = Header(width, height, quality, 1, framed=False)
+            return Encoded(write(header, bytes(20), {}, b""), width, height, quality, notes=("näh",))
+
+    def receive(self, data, max_pixels=None):
+        container = read(data)
+        codes = np.full((1, 2), len(container.payload), np.uint8)
+        return Received(container.header, codes, codes > 9, 1)
+
+    def render(self, received, look=0.0):
+        with _alone(self.busy):
+            size = (received.header.width, received.header.height)
+            return Rendered(Image.new("RGB", size, (int(received.codes[0, 0]), int(100 * look), 0)))
+
+
+class _alone:
+    def __init__(self, lock):
+        self.lock = lock
+
+    def __enter__(self):
+        assert self.lock.acquire(blocking=False)
+
+    def __exit__(self, *error):
+        self.lock.release()
+
+
+@pytest.fixture
+def codec():
+    return FakeCodec()
+
+
+@pytest.fixture
+def client(codec):
+    app = make_app(codec, Limits(max_bytes=100_000, max_pixels=10_000))
+    return TestClient(app, base_url="http://127.0.0.1:8123")
+
+
+def photo(width=24, height=16) -> bytes:
+    rng = np.random.default_rng(0)
+    buffer = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_the_page_needs_nothing_from_elsewhere(client):
+    for path in ("/", "/page.css", "/page.js", "/icon.svg"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        text = answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "http://" not in text and "https://" not in text
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'; img-src 'self' blob: data:") and "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
+    assert "<script>" not in client.get("/").text and "style=" not in client.get("/").text
+
+
+def test_every_control_of_the_page_is_used():
+    page, script = (PAGE / "index.html").read_text(), (PAGE / "page.js").read_text()
+    used = set(re.findall(r'\$\("([\w-]+)"\)', script)) | set(re.findall(r'show\("([\w-]+)"', script))
+    there = set(re.findall(r'id="([\w-]+)"', page))
+    assert used <= there
+    assert {"amount", "look", "divider", "arrived", "watch", "share", "save", "code", "another", "file"} <= used
+
+
+def test_a_photo_to_a_file_and_back(client, codec):
+    answer = client.post("/api/encode?quality=30", content=photo(), headers=POST)
+    assert answer.status_code == 200
+    facts = json.loads(answer.headers["x-facts"])
+    assert (facts["width"], facts["height"], facts["quality"], facts["notes"]) == (24, 16, 30, ["näh"])
+    assert codec.options == {"quality": 30, "max_pixels": 10_000}
+    client.post("/api/encode?size=200&effort=0", content=photo(), headers=POST)
+    assert codec.options == {"quality": 50, "size": 200, "effort": 0, "max_pixels": 10_000}
+    for count, look in ((20, 0), (13, 1)):
+        data = answer.content[: len(answer.content) - 20 + count]
+        picture = client.post(f"/api/decode?look={look}", content=data, headers=POST)
+        assert Image.open(io.BytesIO(picture.content)).getpixel((0, 0)) == (count, 100 * look, 0)
+
+
+def test_rivals_take_no_more_bytes(client):
+    for name in client.get("/api/about").json()["rivals"]:
+        answer = client.post(f"/api/rival?name={name}&size=900", content=photo(), headers=POST)
+        facts = json.loads(answer.headers["x-facts"])
+        assert facts["bytes"] == len(answer.content) and (facts["bytes"] <= 900 or facts["quality"] == 0)
+        assert Image.open(io.BytesIO(answer.content)).size == (24, 16)
+
+
+def test_qr(client):
+    pytest.importorskip("segno")
+    answer = client.post("/api/qr", content=b"\xd1" + bytes(199), headers=POST)
+    assert answer.headers["content-type"] == "image/svg+xml" and b"<svg" in answer.content
+
+
+@pytest.mark.parametrize(
+    "path, body, status",
+    [
+        ("encode", b"no picture", 422),
+        ("encode", b"", 400),
+        ("encode?quality=many", b"a", 400),
+        ("encode?quality=500", photo(), 422),
+        ("encode", photo(200, 100), 413),
+        ("encode", bytes(100_001), 413),
+        ("decode", b"no file", 422),
+        ("decode?look=vivid", b"a", 422),
+        ("rival?name=bmp&size=100", photo(), 404),
+        ("rival?name=jpeg", photo(), 400),
+        ("rival?name=jpeg&size=900", photo(200, 100), 413),
+        ("qr", bytes(5000), 422),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(client, path, body, status):
+    answer = client.post(f"/api/{path}", content=body, headers=POST)
+    assert answer.status_code == status
+    assert answer.json()["error"] and "Traceback" not in answer.text
+
+
+def test_strangers_are_refused(client):
+    def ask(**headers):
+        return client.post("/api/encode", content=photo(), headers=POST | headers).status_code
+
+    assert ask(Origin="http://127.0.0.1:8123") == 200
+    assert ask(Origin="http://127.0.0.1:9999") == 403
+    assert ask(Origin="https://example.org") == 403
+    assert ask(Origin="null") == 403
+    assert ask(**{"Sec-Fetch-Site": "cross-site"}) == 403
+    assert ask(Host="example.org") == 400
+    assert ask(**{"Content-Type": "text/plain"}) == 415
+    assert client.get("/api/encode").status_code == 405
+    assert client.get("/../app.py").status_code == 404
+
+
+def test_requests_wait_for_each_other(client):
+    answers = []
+    threads = [
+        threading.Thread(
+            target=lambda: answers.append(client.post("/api/encode", content=photo(), headers=POST).status_code)
+        )
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 6
