@@ -2,13 +2,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
 import pytest
 
 from pqmim.errors import UnsupportedFile
-from pqmim.training.loop import Unfinished
+from pqmim.training.run import Unfinished
 
 
 def test_without_a_verb_it_shows_its_help(run):
@@ -93,10 +94,12 @@ def test_train_passes_its_options_on(run, monkeypatch):
     pipeline = types.ModuleType("pqmim.training.pipeline")
     pipeline.train = lambda *args: calls.append(args)
     monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
-    words = "--minutes 1.5 --stage prior --split-checkpoints 16"
+    words = "--minutes 1.5 --stage prior --split-checkpoints 16 --features squeeze.safetensors"
     assert run("train", "r.yaml", "--data", "in", "--out", "out", *words.split())[0] == 0
-    recipe, data, out, *others = calls[0]
-    assert (recipe.name, data.name, out.name, others) == ("r.yaml", "in", "out", ["cpu", 1.5, "prior", 16])
+    recipe, data, where, last = calls[0]
+    assert (recipe.name, data.name, where.folder.name, last) == ("r.yaml", "in", "out", "prior")
+    assert (where.device.type, where.split, where.features) == ("cpu", 16, Path("squeeze.safetensors"))
+    assert 0 < where.deadline - time.monotonic() <= 90
 
 
 def test_train_evaluates_what_it_trained(run, photo, codec, monkeypatch):
@@ -128,7 +131,7 @@ def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):
 
 def test_missing_extras_say_how_to_get_them(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydantic", None)
-    for name in ("pqmim.training.loop", "pqmim.training.pipeline", "pqmim.training.recipe"):
+    for name in ("pqmim.training.run", "pqmim.training.pipeline", "pqmim.training.recipe"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     status, out, err = run("train", "r.yaml", "--data", "in", "--out", "out")
     assert (status, out) == (1, b"")

@@ -1,14 +1,18 @@
 """Untrained rivals in files: transforms that are the KLT of a made picture, hyper-networks and codebook at random."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
 from pqmim.models.proxy import ScalarProxy
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
+from pqmim.rivals import weights
+from pqmim.rivals.hyperprior import files as hyperprior_files
 from pqmim.rivals.hyperprior.model import HyperpriorConfig, MeanScaleHyperprior
+from pqmim.rivals.vq import files as vq_files
 from pqmim.rivals.vq.model import VanillaVq, VqConfig
-from pqmim.rivals.weights import save_hyperprior, save_vq
 
 TRANSFORMS = TransformConfig(40, 3, 1, 1, 1, 1, 0.25)
 LAMBDAS = torch.tensor([430.0, 4700.0, 51000.0])
@@ -60,7 +64,8 @@ def hyperprior(started):
 @pytest.fixture(scope="session")
 def hyperprior_file(hyperprior, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "hyperprior.safetensors"
-    save_hyperprior(path, TRANSFORMS, HYPER, hyperprior)
+    record = weights.Record("hyperprior", TRANSFORMS, asdict(HYPER))
+    weights.save(path, record, hyperprior, hyperprior_files.tables_of(hyperprior))
     return path
 
 
@@ -77,5 +82,6 @@ def vq(started, photo):
 @pytest.fixture(scope="session")
 def vq_file(vq, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "vq.safetensors"
-    save_vq(path, TRANSFORMS, VqConfig(bits=5, dimensions=12, level=1), vq)
+    record = weights.Record("vq", TRANSFORMS, asdict(VqConfig(bits=5, dimensions=12, level=1)))
+    weights.save(path, record, vq, vq_files.tables_of(vq))
     return path

@@ -30,7 +30,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def run(recipe, folder, tmp_path_factory):
     from pqmim.training.pipeline import train
+    from pqmim.training.run import Run
 
     out = tmp_path_factory.mktemp("run")
-    train(recipe, folder, out)
+    train(recipe, folder, Run.start(out))
     return out

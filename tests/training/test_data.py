@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from pqmim.errors import InvalidImage
-from pqmim.training.data import Photos, patches
+from pqmim.training.data import LARGE, Photos, is_held_back, patches
 from pqmim.training.recipe import Augment
 from pqmim.training.resident import ResidentPhotos
-from pqmim.training.stages.transforms import to_images
+from pqmim.training.validation import held_back, psnr, to_images
 
 
 def test_a_folder_and_its_tar_give_the_same_photos(folder, tmp_path):
@@ -22,10 +22,54 @@ def test_a_folder_and_its_tar_give_the_same_photos(folder, tmp_path):
         assert all(np.array_equal(x, y) for x, y in zip(a.train, other.train))
 
 
-def test_every_photo_is_either_trained_on_or_held_back(folder):
-    photos = Photos(folder, held_back=0.3)
+def test_every_photo_is_either_trained_on_or_held_back(folder, monkeypatch):
+    monkeypatch.setattr("pqmim.training.data.HELD_BACK", 0.3)
+    photos = Photos(folder)
     assert len(photos.train) + len(photos.held_back) == 60
     assert 5 < len(photos.held_back) < 30
+
+
+def test_large_photos_are_held_back_more_often():
+    small, large = np.zeros((LARGE - 1, 800, 3), np.uint8), np.zeros((LARGE, 800, 3), np.uint8)
+    names = [f"{number:04}-photo.webp" for number in range(2000)]
+    held = [[name for name in names if is_held_back(name, photo)] for photo in (small, large)]
+    assert 20 < len(held[0]) < 65 and 120 < len(held[1]) < 200 and set(held[0]) < set(held[1])
+
+
+def test_photos_are_measured_on_largest_first(folder):
+    photos = Photos(folder, limit=8)
+    photos.held_back = [np.zeros((64, 64, 3), np.uint8), np.ones((500, 80, 3), np.uint8)]
+    first, second = held_back(photos, torch.device("cpu"))
+    assert first.shape == (1, 3, 384, 80) and second.shape == (1, 3, 64, 64)
+    assert len(held_back(photos, torch.device("cpu"), 1)) == 1
+    assert psnr(255.0**2 / 1000) == pytest.approx(30)
+
+
+def test_crops_are_drawn_by_area(folder):
+    photos = Photos(folder, limit=20)
+    photos.train = [np.zeros((100, 100, 3), np.uint8), np.zeros((300, 300, 3), np.uint8)]
+    photos.weigh()
+    drawn = [crop.photo for crop in photos.draw(2000, 64, (1,))]
+    assert 0.87 < np.mean(drawn) < 0.93
+
+
+def test_what_cannot_be_read_is_skipped_and_named(folder, tmp_path, caplog):
+    for path in list(sorted(folder.iterdir()))[:3]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "cut.png").write_bytes((tmp_path / "00.png").read_bytes()[:900])
+    (tmp_path / "text.jpg").write_text("no photo")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "junk.tar").write_bytes(b"no archive")
+    with tarfile.open(tmp_path / "shard.tar", "w") as shard:
+        shard.add(tmp_path / "text.jpg", "inner.webp")
+        shard.addfile(tarfile.TarInfo("device.png"))
+        shard.add(tmp_path / "00.png", "another.png")
+    whole = (tmp_path / "shard.tar").read_bytes()
+    (tmp_path / "stops.tar").write_bytes(whole[: len(whole) // 2])
+    photos = Photos(tmp_path)
+    assert len(photos.train) == 4
+    assert {"cut.png", "text.jpg", "folder.png", "junk.tar", "inner.webp", "device.png"} <= set(photos.skipped)
+    assert f"{len(photos.skipped)} of " in caplog.text and "cut.png" in caplog.text
 
 
 def test_crops_depend_on_the_seed_alone(folder):
@@ -45,11 +89,11 @@ def test_a_part_of_the_crops_is_that_part(folder):
         assert np.array_equal(photos.crops(6, 64, (2,), slice(3, 6)), whole[3:])
 
 
-def test_without_augment_crops_are_those_of_the_first_release(folder):
+def test_without_augment_crops_are_those_of_the_releases(folder):
     photos = Photos(folder, limit=20)
     rng = np.random.default_rng((1, 5))
     for crop in photos.crops(40, 64, (1, 5)):
-        photo = photos.train[rng.integers(len(photos.train))]
+        photo = photos.train[int(rng.random() * len(photos.train))]  # of one size, all
         span = int(rng.integers(64, 129)) if rng.random() < 0.5 else 64
         top, left = rng.integers(144 - span + 1), rng.integers(176 - span + 1)
         wanted = Image.fromarray(photo[top : top + span, left : left + span])

@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from pqmim.codec import Codec
-from pqmim.coding.schedule import Group
+from pqmim.coding.schedule import Group, passes
 from pqmim.models.prior.masked import LN2, MaskedPrior, PriorConfig
 from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
 from pqmim.training import pipeline, recipe
+from pqmim.training.joint import JointCodec, recount
+from pqmim.training.lessons import Lessons
+from pqmim.training.rates import active_at, ideal_bits
+from pqmim.training.run import Run
 from pqmim.training.stages import joint
-from pqmim.training.stages.joint import JointCodec
-from pqmim.training.stages.prior import active_at, ideal_bits
 from pqmim.training.stages.quantizer import QuantizedCodec
-from pqmim.training.stages.transforms import to_images
+from pqmim.training.validation import to_images
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 GROUPS = [Group(0, 2, 2), Group(2, 4, 1)]
@@ -45,7 +47,9 @@ def model():
         PriorConfig(width=32, blocks=1, heads=2, hidden=32, rank=2), quantizer.codebook, [1, 1, 2, 2], 3
     )
     prior.start(quantizer.log2_probability)
-    return JointCodec(codec, prior, GROUPS, torch.tensor([4, 4, 2]))
+    found = JointCodec(codec, prior, GROUPS, torch.tensor([4, 4, 2]))
+    found.pictures_learn()
+    return found
 
 
 def images():
@@ -71,14 +75,11 @@ def test_pictures_teach_the_synthesis_and_the_codewords_alone(model):
 
 def test_the_codes_are_the_encoders(model, tmp_path):
     model.prior.term.data.zero_()  # fits no grid
-    config = TransformConfig(
-        latent=6, levels=2, analysis_fine=1, analysis_coarse=1, synthesis_coarse=1, synthesis_fine=1
-    )
     model.codec.synthesis.head.data.mul_(1.5)
-    pipeline.release(tmp_path / "w.safetensors", config, model.codec, model.prior, GROUPS, (0, 2), 0.7)
-    codec = Codec(tmp_path / "w.safetensors")
     model.price_scale = 0.7
     model.active = model.codec.active()
+    pipeline.release(tmp_path / "w.safetensors", model, (0, 2))
+    codec = Codec(tmp_path / "w.safetensors")
     for effort, image in itertools.product((0, 4), images().round()):
         pixels = image.permute(1, 2, 0).byte().numpy()
         for quality in (30, 80):
@@ -101,7 +102,8 @@ def test_refined_codes_cost_less(model):
         codes = model.choose(images(), RATES, effort)
         error = model(images(), RATES, codes) * images()[0].numel()
         sent = model.active.tolist()
-        bits = [ideal_bits(model.prior, codes[i : i + 1], RATES[i : i + 1], sent[i], GROUPS, 4) for i in range(3)]
+        orders = [passes(GROUPS, count) for count in sent]
+        bits = [ideal_bits(model.prior, codes[i : i + 1], RATES[i : i + 1], orders[i], 4) for i in range(3)]
         costs.append((error + PRICES * torch.tensor(bits)).detach())
     assert (costs[1] < costs[0]).all()
 
@@ -121,12 +123,15 @@ def test_a_price_scale_makes_bits_cheaper(model):
 class Noise:
     """Random crops in place of photos."""
 
+    held_back = ()
+
     def crops(self, count, size, seed, part=slice(None)):
         return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)[part]
 
 
 def test_crops_are_chosen_out_of_reach_evenly(model):
-    found = joint.choose_all(model, Noise(), 40, 32, (0.5, 1.5), (1,))
+    schedule = recipe.JointSchedule(steps=1, batch=1, crop=32, samples=40)
+    found = joint.choose_all(model, Noise(), schedule, (0.5, 1.5), (1,))
     rate, drawn = found.codes.rate, sorted(np.random.default_rng((1,)).uniform(0.5, 1.5, 40))
     assert rate.tolist() == pytest.approx(drawn) and found.crops.shape == (40, 32, 32, 3)
     again = [model.choose(to_images(found.crops[i], CPU), rate[i], 2) for i in (slice(16, 32),)]
@@ -135,7 +140,7 @@ def test_crops_are_chosen_out_of_reach_evenly(model):
 
 
 def test_frequencies_are_counted_of_the_encoders_codes(model):
-    joint.recount(model, Noise(), 64, (3,), crops=16)
+    recount(model, Noise(), 64, (3,), crops=16)
     frequencies = model.codec.quantizer.log2_probability.exp2()
     torch.testing.assert_close(frequencies.sum(-1), torch.ones(3, 4))
     assert model.codec.usage.sum((1, 2)).tolist() == [16 * 16 * 4] * 3
@@ -144,24 +149,37 @@ def test_frequencies_are_counted_of_the_encoders_codes(model):
 def test_rounds_go_on_from_each_other(model, tmp_path, monkeypatch):
     seen = []
 
-    def trained(name, model, schedule, folder, batch, loss, *rest, **options):
-        drawn, parts = batch(0)
-        value, figures = loss(model, (drawn, parts), 0)
-        seen.append((name, len(drawn), value.item(), figures))
-        reached = copy.deepcopy(model)
+    def trained(stage):
+        drawn, _ = data = stage.batch(0)
+        seen.append((stage.name, len(drawn), stage.step(data, 0)))
+        reached = copy.deepcopy(stage.model)
         reached.codec.synthesis.head.data.mul_(1.1)
         return reached
 
-    monkeypatch.setattr(joint, "run_stage", trained)
-    monkeypatch.setattr(joint, "held_back", lambda *photos: [])
-    plan = recipe.load(RECIPES / "tiny.yaml")
-    schedule = plan.stages["joint"].model_copy(update={"rounds": 2, "samples": 16, "crop": 64})
-    plan = plan.model_copy(update={"stages": {"joint": schedule}, "lambdas": PRICES.tolist()[1:], "dial": None})
+    monkeypatch.setattr(joint.loop, "train", trained)
+    plan = tiny(rounds=2, samples=16, crop=64)
     before = model.codec.synthesis.head.detach().clone()
-    torch.save({}, tmp_path / "unrelated.pt")
-    found = joint.train_joint(plan, model.codec, model.prior, GROUPS, Noise(), tmp_path, CPU, 1.0, float("inf"))
-    torch.testing.assert_close(found.codec.synthesis.head, before * 1.1**2)
-    assert [row[0] for row in seen] == ["joint-0", "joint-1"] and {row[1] for row in seen} == {schedule.batch}
+    found = joint.train_joint(plan, model, Noise(), Run(tmp_path))
+    assert not torch.equal(found.codec.synthesis.head, before)
+    assert [row[0] for row in seen] == ["joint-0", "joint-1"] and {row[1] for row in seen} == {12}
     first, second = (torch.load(tmp_path / f"chosen-{turn}.pt") for turn in (0, 1))
     assert not torch.equal(first["crops"], second["crops"]) and not torch.equal(first["static"], second["static"])
-    assert all(value == pytest.approx(f["distortion"] + f["share_of_static"], abs=0.5) for *_, value, f in seen)
+
+
+def test_the_logarithm_of_each_crops_error_weighs_crops_alike(model, tmp_path):
+    slopes = {}
+    for logarithm in (False, True):
+        plan = tiny(rounds=1, samples=16, crop=64, logarithm=logarithm, muon=1e-12, adam=1e-12)
+        chosen = joint.choose_all(model, Noise(), plan.stages.joint, (0, 2), (1,))
+        lessons = Lessons(chosen.codes, model.codec, GROUPS, plan.stages.joint, (1, 5, 0))
+        stage = joint.JointStage("joint-0", model, chosen, lessons, Run(tmp_path))
+        slopes[logarithm] = stage.step(stage.batch(0), 0)["distortion"]
+    assert slopes[False] == pytest.approx(1, abs=0.5)  # of the typical error
+    assert 3 < slopes[True] < 10  # natural logarithm of some hundreds or thousands
+
+
+def tiny(**changes):
+    plan = recipe.load(RECIPES / "tiny.yaml")
+    schedule = plan.stages.joint.model_copy(update=changes)
+    stages = plan.stages.model_copy(update={"joint": schedule})
+    return plan.model_copy(update={"stages": stages, "lambdas": PRICES.tolist()[1:], "dial": None})

@@ -8,8 +8,8 @@ from PIL import Image
 from pqmim.codec import Codec
 from pqmim.errors import PqmimError, UnsupportedFile
 from pqmim.release import find, load
-from pqmim.training.loop import Unfinished
 from pqmim.training.pipeline import train
+from pqmim.training.run import Run, Unfinished
 
 
 def logged(run, stage, key):
@@ -47,13 +47,13 @@ def test_trained_weights_make_a_codec(run, folder):
 
 def test_a_finished_run_is_not_trained_again(run, recipe, folder):
     before = (run / "tiny.safetensors").read_bytes()
-    train(recipe, folder, run)
+    train(recipe, folder, Run.start(run))
     assert (run / "tiny.safetensors").read_bytes() == before
 
 
 def test_out_of_time_says_how_to_go_on(recipe, folder, tmp_path):
     with pytest.raises(Unfinished, match="run it again to resume"):
-        train(recipe, folder, tmp_path, minutes=0)
+        train(recipe, folder, Run.start(tmp_path, minutes=0))
     assert (tmp_path / "transforms.pt").exists()
 
 

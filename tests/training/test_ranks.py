@@ -1,6 +1,5 @@
 """Two processes with Gloo train every stage to the weights of one with the same global batch."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import yaml
 
 from pqmim.training import checkpoints, ranks
 from pqmim.training.pipeline import train
+from pqmim.training.run import Run
 
 NEEDS = {
     "transforms": (),
@@ -26,6 +26,7 @@ NEEDS = {
 @pytest.fixture(scope="module")
 def short(recipe, tmp_path_factory):
     plan = yaml.safe_load(recipe.read_text())
+    plan["precision"] = "float32"  # bfloat16 rounds the gradients of half a batch otherwise than those of the whole
     plan["augment"] = {"flip": True, "scale": 0.5, "colour": 0.1}
     del plan["stages"]["joint"]
     plan["stages"]["transforms"] |= {"steps": 4, "log_every": 2}
@@ -40,10 +41,7 @@ def short(recipe, tmp_path_factory):
 def one(short, folder, tmp_path_factory):
     """The run of one process."""
     out = tmp_path_factory.mktemp("one")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "autocast", lambda *args, **kwargs: contextlib.nullcontext())  # as in train_stages.py
-        patch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
-        train(short, folder, out)
+    train(short, folder, Run.start(out))
     return out
 
 

@@ -1,8 +1,12 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from pqmim.training.recipe import RecipeError, load
+from pqmim import rivals
+from pqmim.models.prior.masked import PriorConfig
+from pqmim.models.transforms import TransformConfig
+from pqmim.training.recipe import Part, Prior, Recipe, RecipeError, Transforms, load
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -11,28 +15,79 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 def test_shipped_recipes_are_valid(path):
     recipe = load(path)
     assert recipe.name == path.stem
-    assert set(recipe.stages) - {"joint"} == (
-        {"transforms", "quantizer", "prior"} if recipe.kind == "pqmim" else {recipe.kind}
-    )
+    assert recipe.kind == "pqmim" or recipe.kind in rivals.REGISTRY
     assert recipe.lambdas == sorted(recipe.lambdas)
 
 
+def parts(kind):
+    """A recipe's class and those of its parts."""
+    found = [kind]
+    for field in kind.model_fields.values():
+        for other in [field.annotation, *getattr(field.annotation, "__args__", ())]:
+            if isinstance(other, type) and issubclass(other, Part):
+                found += parts(other)
+    return found
+
+
+@pytest.mark.parametrize("name", ["pqmim", *rivals.REGISTRY])
+def test_every_field_says_what_it_is(name):
+    found = parts(Recipe if name == "pqmim" else rivals.REGISTRY[name].recipe())
+    assert len(found) > 3
+    undescribed = [(p.__name__, key) for p in found for key, field in p.model_fields.items() if not field.description]
+    assert not undescribed
+
+
+@pytest.mark.parametrize(("part", "config", "left_out"), [(Transforms, TransformConfig, {"levels"}), (Prior, PriorConfig, set())])
+def test_sizes_are_those_of_the_models(part, config, left_out):
+    ours = part().model_dump()
+    theirs = {field.name: field.default for field in fields(config) if field.name not in left_out}
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def test_groups_are_the_recipes(tmp_path):
+    text = RECIPES[0].parent.joinpath("tiny.yaml").read_text()
+    path = tmp_path / "groups.yaml"
+    path.write_text(text.replace("rank: 4", "rank: 4, groups: [{start: 0, stop: 3, stages: 3, blocks: 1}, {start: 3, stop: 9, stages: 1}]"))
+    first, second = load(path).prior.named_groups()
+    assert (first.start, first.stop, first.stages, first.blocks, second.blocks) == (0, 3, 3, 1, None)
+
+
+MINIMAL = """\
+name: x
+finest: 1
+lambdas: [1, 2]
+stages: {transforms: {steps: 1, batch: 1}, quantizer: {steps: 1, batch: 1}, prior: {steps: 1, batch: 1}}
+"""
+VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
+
+
 @pytest.mark.parametrize(
-    "text, complaint",
+    ("text", "complaint"),
     [
         ("name: [", "not valid YAML"),
-        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\nspeed: 9", "speed"),
-        ("name: x\nfinest: 1\nlambdas: [1]\nstages: {}", "lambdas"),
-        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\ntransforms: {depth: 3}", "depth is not one of"),
-        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {prior: {steps: 1, batch: 1, crop: 100}}", "crop"),
-        ("name: x\nlambdas: [1, 2]\nstages: {}", "recipe: Value error, finest"),
-        ("name: x\nkind: jpeg\nlambdas: [1, 2]\nstages: {}", "kind"),
-        ("name: x\nkind: vq\nlambdas: [1, 2]\nstages: {prior: {steps: 1, batch: 1}}", "has the one stage vq"),
-        ("name: x\nkind: vq\nvq: {bits: 15}\nlambdas: [1, 2]\nstages: {}", "bits must be 1 to 14"),
-        ("name: x\nkind: vq\nvq: {level: 2}\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}", "levels 0 to 1"),
-        ("name: x\nkind: hyperprior\nhyperprior: {depth: 3}\nlambdas: [1, 2]\nstages: {}", "depth is not one of"),
-        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\naugment: {scale: 2}", "augment.scale"),
-        ("name: x\nfinest: 1\nlambdas: [1, 2]\nstages: {}\naugment: {rotate: true}", "augment.rotate"),
+        ("[1, 2]", "valid recipe"),
+        (MINIMAL + "speed: 9", "speed"),
+        (MINIMAL.replace("[1, 2]", "[1]"), "lambdas"),
+        (MINIMAL + "transforms: {depth: 3}", "transforms.depth"),
+        (MINIMAL + "transforms: {latent: 320.5}", "transforms.latent"),
+        (MINIMAL + "transforms: {synthesis_fine: -3}", "transforms.synthesis_fine"),
+        (MINIMAL + "quantizer: {codewords: 300}", "quantizer.codewords"),
+        (MINIMAL + "prior: {groups: [{start: 1, stop: 3, stages: 1}]}", "prior: .*starts at 1"),
+        (MINIMAL + "prior: {groups: [{start: 0, stop: 3, stages: 1, blocks: 9}]}", "9 blocks of 5"),
+        (MINIMAL + "prior: {stages: [1]}", "stages: one more"),
+        (MINIMAL.replace("prior: {steps: 1", "prior: {crop: 100, steps: 1"), "stages.prior.crop"),
+        (MINIMAL.replace("prior: {steps: 1", "prior: {revive_every: 3, steps: 1"), "stages.prior.revive_every"),
+        (MINIMAL.replace("prior: {steps: 1", "prior: {parts: 2, completing: 2, steps: 1"), "stages.prior: .*completing"),
+        (MINIMAL.replace("finest: 1", ""), "finest"),
+        (MINIMAL.replace(", prior: {steps: 1, batch: 1}", ""), "starts from klt needs prior"),
+        (MINIMAL + "start: release\nstages: {transforms: {steps: 1, batch: 1}}", "need the stage quantizer"),
+        (MINIMAL + "kind: jpeg", "kind"),
+        (VQ.replace("{vq:", "{prior:"), "stages.vq"),
+        (VQ + "vq: {bits: 15}", "vq.bits"),
+        (VQ + "vq: {level: 2}", "levels 0 to 1"),
+        (VQ.replace("vq", "hyperprior") + "hyperprior: {depth: 3}", "hyperprior.depth"),
+        (MINIMAL + "augment: {scale: 2}", "augment.scale"),
+        (MINIMAL + "augment: {rotate: true}", "augment.rotate"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, complaint):

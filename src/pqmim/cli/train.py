@@ -15,7 +15,7 @@ STAGES = ("transforms", "quantizer", "prior", "joint")
 DETAILS = """\
 Writes checkpoints and losses into the folder of --out. The same command again goes on from the
 last checkpoint. The recipes of the shipped weights are in the repository's folder recipes/.
-Rivals (hyperprior, vq) start from the transforms that a run left in the same folder, if any.
+Rivals start from the transforms that a run left in the same folder, if any.
 Several processes, started by torchrun, share each step's batch (DistributedDataParallel).
 
 examples:
@@ -48,6 +48,9 @@ def add_to(verbs: Any) -> None:
         metavar="MB",
         help="save checkpoints as files of at most so many megabytes",
     )
+    parser.add_argument(
+        "--features", type=Path, metavar="FILE", help="SqueezeNet 1.1's weights, for recipes that compare features"
+    )
     parser.add_argument("--evaluate", type=Path, metavar="DIR", help="at the end, measure the weights on these photos")
     parser.set_defaults(run=run)
 
@@ -59,14 +62,13 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidImage("not a folder: name one that holds photos to evaluate on", args.evaluate)
     with extra_packages("train"):
         from pqmim.training import ranks
-        from pqmim.training.loop import Unfinished
         from pqmim.training.pipeline import train
+        from pqmim.training.run import Run, Unfinished
 
-        weights = None
+        weights, options = None, {"split": args.split_checkpoints, "features": args.features}
         try:
-            weights = train(
-                args.recipe, args.data, args.out, args.device, args.minutes, args.stage, args.split_checkpoints
-            )
+            where = Run.start(args.out, args.device, minutes=args.minutes, **options)
+            weights = train(args.recipe, args.data, where, args.stage)
         except Unfinished as stop:  # as --minutes asked for
             if ranks.first():
                 say(str(stop))

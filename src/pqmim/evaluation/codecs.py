@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from pqmim import rivals
 from pqmim.errors import PqmimError
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
@@ -85,16 +86,12 @@ class RivalCodec:
     def __init__(self, name: str, files: Sequence[Path], device: str, threads: int | None) -> None:
         if not files:
             raise MissingCodec(f"{name} has no weights in the package: train them and name their file, {name}=FILE.")
-        if name == "hyperprior" and len(files) > 1:
-            raise MissingCodec("One file of weights serves every rate of hyperprior: name only one.")
         import torch
-
-        from pqmim.rivals.files import HyperpriorFiles, VqFiles
 
         if threads:
             torch.set_num_threads(threads)
         self.name = self.coder = name
-        self.files = HyperpriorFiles(files[0], device) if name == "hyperprior" else VqFiles(files, device)
+        self.files = rivals.CODECS[name].open_codec(name, files, device)
         self.settings = self.files.settings
         self.versions = {"torch": importlib.metadata.version("torch"), "weights": self.files.digest}
         self.encode, self.decode = self.files.encode, self.files.decode
@@ -228,7 +225,7 @@ CLASSICAL: Mapping[str, Callable[[int | None], PillowCodec]] = {
     "avif-444": _avif_444,
     "jxl": _jxl,
 }
-RIVALS = ("hyperprior", "vq")
+RIVALS = tuple(rivals.CODECS)
 OWN: Mapping[str, Own] = {
     "pqmim": Own(),
     "pqmim-fast": Own(effort=0),

@@ -106,6 +106,7 @@ class Analysis(nn.Module):
 
     def __init__(self, config: TransformConfig):
         super().__init__()
+        self.config = config
         self.stem = nn.Parameter(torch.empty(STEM, STEM))
         self.fine = nn.ModuleList(Block(STEM, config.expansion, config.levels) for _ in range(config.analysis_fine))
         self.merge = nn.Parameter(torch.empty(config.latent, 4 * STEM))

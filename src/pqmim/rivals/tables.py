@@ -30,13 +30,13 @@ def cumulative_frequencies(probability: np.ndarray) -> np.ndarray:
 
 
 def encode_rows(encoder: RangeEncoder, symbols: np.ndarray, cumulative: np.ndarray, row: np.ndarray) -> None:
-    """Code symbols (N,) by ``cumulative`` (R, K + 1), the table of each named by ``row`` (N,)."""
+    """Code symbols (N,) by `cumulative` (R, K + 1), the table of each named by `row` (N,)."""
     starts = cumulative[row, symbols]
     encoder.encode(starts, cumulative[row, symbols + 1] - starts)
 
 
 def decode_rows(decoder: RangeDecoder, cumulative: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Inverse of ``encode_rows``: symbols (N,) int64.  Raises ``DamagedFile`` where the bytes do not determine them."""
+    """Inverse of `encode_rows`: symbols (N,) int64.  Raises `DamagedFile` where the bytes do not determine them."""
     step = max(1, _ENTRIES // cumulative.shape[1])
     parts = [decoder.decode(cumulative[row[first : first + step]]) for first in range(0, len(row), step)]
     if decoder.exhausted:
@@ -48,7 +48,7 @@ def decode_rows(decoder: RangeDecoder, cumulative: np.ndarray, row: np.ndarray) 
 class ScaleTables:
     """Frequencies of a rounded logistic variable around 0, for a ladder of scales.
 
-    ``bounds`` (S - 1,) float64 are the scales where one table ends and the next begins; table s covers the values
+    `bounds` (S - 1,) float64 are the scales where one table ends and the next begins; table s covers the values
     -reach[s] to reach[s], and after them an escape.  An escaped value follows as two bytes of equal frequencies.
     """
 
@@ -57,7 +57,7 @@ class ScaleTables:
 
     @classmethod
     def build(cls) -> "ScaleTables":
-        """``SCALES`` scales from ``LEAST_SCALE`` to ``MOST_SCALE``, in equal ratios of 1.12: 0.001 bits of loss."""
+        """`SCALES` scales from `LEAST_SCALE` to `MOST_SCALE`, in equal ratios of 1.12: 0.001 bits of loss."""
         scales = np.geomspace(LEAST_SCALE, MOST_SCALE, SCALES)
         tables = []
         for scale in scales:
@@ -74,12 +74,12 @@ class ScaleTables:
 
     @classmethod
     def of(cls, stored: dict[str, np.ndarray]) -> "ScaleTables":
-        """Inverse of ``tensors``."""
+        """Inverse of `tensors`."""
         ends = stored["lengths"].cumsum()
         return cls(stored["bounds"], np.split(stored["tables"].astype(np.int64), ends[:-1]))
 
     def encode(self, encoder: RangeEncoder, values: np.ndarray, scales: np.ndarray) -> None:
-        """Code integers (N,), of at most ``FURTHEST`` in magnitude, with the table of each one's scale (N,).
+        """Code integers (N,), of at most `FURTHEST` in magnitude, with the table of each one's scale (N,).
 
         Table by table, and within one in the order given, the values first and then those that escaped it.
         """
@@ -92,7 +92,7 @@ class ScaleTables:
             encode_rows(encoder, words, _BYTE[None], np.zeros_like(words))
 
     def decode(self, decoder: RangeDecoder, scales: np.ndarray) -> np.ndarray:
-        """Inverse of ``encode``: integers (N,).  Raises ``DamagedFile`` where the bytes do not determine them."""
+        """Inverse of `encode`: integers (N,).  Raises `DamagedFile` where the bytes do not determine them."""
         values = np.empty(len(scales), np.int64)
         for table, where in self._classes(scales):
             reach = (len(table) - 3) // 2

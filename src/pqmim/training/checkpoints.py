@@ -12,10 +12,10 @@ PART = re.compile(r"\.(\d+)-(\d+)of(\d+)")  # generation, part, parts
 
 
 def save(state: Any, path: Path, megabytes: float = math.inf) -> None:
-    """Replace the checkpoint ``path`` by ``state``.
+    """Replace the checkpoint `path` by `state`.
 
-    If a number of ``megabytes`` (10**6 bytes) is given, it is written as parts of at most that size, named
-    ``PATH.GENERATION-NUMBERofCOUNT``.  Whoever stops it midway finds a complete checkpoint, the old one or the new.
+    If a number of `megabytes` (10**6 bytes) is given, it is written as parts of at most that size, named
+    `PATH.GENERATION-NUMBERofCOUNT`.  Whoever stops it midway finds a complete checkpoint, the old one or the new.
     """
     old = _parts(path)
     if math.isinf(megabytes):
@@ -41,7 +41,7 @@ def exists(path: Path) -> bool:
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> Any:
-    """What was saved under ``path``, whole or in parts, with its tensors on ``device``; None if nothing was."""
+    """What was saved under `path`, whole or in parts, with its tensors on `device`; None if nothing was."""
     parts = _newest(path)
     if parts is None and not path.exists():
         return None

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import logging
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
@@ -17,82 +19,129 @@ from pqmim.training.recipe import Augment
 
 SUFFIXES = {".webp", ".png", ".jpg", ".jpeg", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601
+SMALLEST = 64  # pixels: photos with a shorter side are left out
+LARGE = 600  # pixels of the shorter side from which a photo counts as large
+HELD_BACK, LARGE_HELD_BACK = 0.02, 0.08  # shares, of small photos and of large ones, which are few and decide
+NAMED = 5  # files that cannot be read which a warning names
+
+Photo = NDArray[np.uint8]  # (H, W, 3)
+log = logging.getLogger(__name__)
 
 
-def _encoded(source: Path) -> Iterator[tuple[str, bytes]]:
+def _encoded(source: Path) -> Iterator[tuple[str, bytes | None]]:
+    """Names of photos and their bytes; None for a file or shard that cannot be read to its end."""
     if source.is_dir():
         for path in sorted(source.iterdir()):
             if path.suffix == ".tar":
                 yield from _encoded(path)
             elif path.suffix.lower() in SUFFIXES:
-                yield path.name, path.read_bytes()
-    else:
+                try:
+                    yield path.name, path.read_bytes()
+                except OSError:  # a folder of that name, or a file that may not be read
+                    yield path.name, None
+        return
+    try:
         with tarfile.open(source) as shard:
             for member in shard:
                 if Path(member.name).suffix.lower() in SUFFIXES:
-                    yield member.name, shard.extractfile(member).read()
+                    file = shard.extractfile(member) if member.isfile() else None
+                    yield member.name, file.read() if file else None
+    except (tarfile.TarError, OSError, EOFError):
+        yield source.name, None
 
 
-def _decode(item: tuple[str, bytes]) -> tuple[str, np.ndarray]:
+def _decode(item: tuple[str, bytes | None]) -> tuple[str, Photo | None]:
     name, data = item
-    return name, np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    if data is None:
+        return name, None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return name, np.asarray(image.convert("RGB"))
+    except Exception:  # Pillow's decoders raise whatever they stumble over, and any file may lie in the folder
+        return name, None
 
 
 class Photos:
     """Decoded photos of tar shards or of a folder (of photos or of shards), some held back for validation.
 
-    ``train`` and ``held_back`` are lists of uint8 arrays (H, W, 3); which photo is held back depends on
-    its name alone.  ``limit`` reads only that many photos; ``augment`` is what crops go through (see
-    ``Recipe``).  Raises ``InvalidImage`` if there are none.
+    Which photo is held back depends on its name and on whether it is large.
+
+    Args:
+        source: A tar shard, or a folder of shards or photos.
+        augment: What crops go through (see `Recipe`).
+        limit: Read only that many photos.
+        progress: Show a bar while they are decoded.
+
+    Attributes:
+        train: Photos to learn from.
+        held_back: Photos to measure on.
+        skipped: Names of the files that could not be read.
+
+    Raises:
+        InvalidImage: There is no photo.
     """
 
     def __init__(
         self,
         source: str | Path,
         *,
-        held_back: float = 0.02,
-        smallest: int = 64,
-        limit: int | None = None,
         augment: Augment | None = None,
-        progress: bool = True,
-    ):
+        limit: int | None = None,
+        progress: bool = False,
+    ) -> None:
         self.augment = augment
-        source = Path(source)
-        items = list(_encoded(source))[:limit]
+        items = list(_encoded(Path(source)))[:limit]
         with ThreadPoolExecutor() as pool:
-            decoded = list(
-                tqdm(
-                    pool.map(_decode, items), total=len(items), desc="decode photos", unit="photo", disable=not progress
-                )
-            )
-        self.train: list[np.ndarray] = []
-        self.held_back: list[np.ndarray] = []
-        for name, photo in decoded:
-            if min(photo.shape[:2]) >= smallest:
-                mark = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
-                (self.held_back if mark < held_back else self.train).append(photo)
+            decoding = pool.map(_decode, items)
+            found = list(tqdm(decoding, total=len(items), desc="decode photos", unit="photo", disable=not progress))
+        self.skipped = [name for name, photo in found if photo is None]
+        if self.skipped:
+            names = ", ".join(self.skipped[:NAMED]) + (", ..." if len(self.skipped) > NAMED else "")
+            log.warning("%d of %d files cannot be read and are left out: %s", len(self.skipped), len(found), names)
+        self.train: list[Photo] = []
+        self.held_back: list[Photo] = []
+        for name, photo in found:
+            if photo is not None and min(photo.shape[:2]) >= SMALLEST:
+                (self.held_back if is_held_back(name, photo) else self.train).append(photo)
         if not self.train and self.held_back:  # a handful, all marked
             self.train = self.held_back[:]
         if not self.train:
-            raise InvalidImage(f"{source} holds no photo of at least {smallest}x{smallest} pixels to train on.")
+            raise InvalidImage(f"holds no photo of at least {SMALLEST}x{SMALLEST} pixels to train on", source)
         if not self.held_back:  # too few to spare one: figures on a photo that was trained on are better than none
             self.held_back = self.train[-1:]
+        self.weigh()
+
+    def weigh(self) -> None:
+        """Find how likely each photo of `train` is drawn: by its area, so that all pixels are equally likely."""
+        area = np.array([photo.shape[0] * photo.shape[1] for photo in self.train], np.float64)
+        self._reached = (area / area.sum()).cumsum()
 
     def draw(self, count: int, size: int, seed: tuple[int, ...], part: slice = slice(None)) -> list["Crop"]:
-        """What ``crops`` cuts: ``part`` of ``count`` random squares."""
+        """What `crops` cuts: `part` of `count` random squares, photos in proportion to their areas."""
         rng = np.random.default_rng(seed)
-        return [_draw(self.train, size, self.augment, rng) for _ in range(count)][part]
+        return [self._draw(size, rng) for _ in range(count)][part]
 
-    def crops(self, count: int, size: int, seed: tuple[int, ...], part: slice = slice(None)) -> np.ndarray:
-        """``part`` of ``count`` random crops, augmented, which depend on ``seed`` alone: uint8 (B, size, size, 3)."""
+    def crops(self, count: int, size: int, seed: tuple[int, ...], part: slice = slice(None)) -> Photo:
+        """`part` of `count` random crops, augmented, which depend on `seed` alone: uint8 (B, size, size, 3)."""
         return np.stack([_cut(self.train[crop.photo], crop, size) for crop in self.draw(count, size, seed, part)])
+
+    def _draw(self, size: int, rng: np.random.Generator) -> "Crop":
+        photo = min(int(np.searchsorted(self._reached, rng.random())), len(self.train) - 1)
+        height, width = self.train[photo].shape[:2]
+        return _drawn(photo, (height, width), size, self.augment, rng)
+
+
+def is_held_back(name: str, photo: Photo) -> bool:
+    """Whether a photo is kept for validation."""
+    mark = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") / 2**32
+    return mark < (LARGE_HELD_BACK if min(photo.shape[:2]) >= LARGE else HELD_BACK)
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the photo of number ``photo``, ``span`` pixels wide, to be scaled to the size asked for.
+    """A square of the photo of number `photo`, `span` pixels wide, to be scaled to the size asked for.
 
-    ``flip`` mirrors it left to right; ``colour`` (3, 4), if any, maps a pixel x to colour[:, :3] x + colour[:, 3].
+    `flip` mirrors it left to right; `colour` (3, 4), if any, maps a pixel x to colour[:, :3] x + colour[:, 3].
     """
 
     photo: int
@@ -100,12 +149,13 @@ class Crop:
     left: int
     span: int
     flip: bool
-    colour: np.ndarray | None
+    colour: NDArray[np.float64] | None
 
 
-def _draw(photos: list[np.ndarray], size: int, augment: Augment | None, rng: np.random.Generator) -> Crop:
-    photo = int(rng.integers(len(photos)))
-    height, width = photos[photo].shape[:2]
+def _drawn(
+    photo: int, sides: tuple[int, int], size: int, augment: Augment | None, rng: np.random.Generator
+) -> Crop:
+    height, width = sides
     if augment is None:
         largest = min(height, width, 2 * size)
         span = int(rng.integers(min(size, largest), largest + 1)) if rng.random() < 0.5 else min(size, largest)
@@ -124,15 +174,15 @@ def _draw(photos: list[np.ndarray], size: int, augment: Augment | None, rng: np.
     return Crop(photo, top, left, span, flip, colour)
 
 
-def _jitter(amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Saturation, contrast about mid-grey, brightness and a gain a channel, each 1 +- ``amount``, as one map (3, 4)."""
+def _jitter(amount: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Saturation, contrast about mid-grey, brightness and a gain a channel, each 1 +- `amount`, as one map (3, 4)."""
     saturation, contrast, brightness, *gain = rng.uniform(1 - amount, 1 + amount, 6)
     linear = saturation * np.eye(3) + (1 - saturation) * LUMA  # (3, 3): grey stays grey
     gain = brightness * np.array(gain)[:, None]  # (3, 1)
     return gain * np.hstack([contrast * linear, np.full((3, 1), 127.5 * (1 - contrast))])
 
 
-def _cut(photo: np.ndarray, crop: Crop, size: int) -> np.ndarray:
+def _cut(photo: Photo, crop: Crop, size: int) -> Photo:
     pixels = photo[crop.top : crop.top + crop.span, crop.left : crop.left + crop.span]
     if crop.span != size:
         pixels = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))
@@ -143,7 +193,7 @@ def _cut(photo: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     return pixels
 
 
-def patches(photos: list[np.ndarray], count: int, size: int = 16, seed: int = 0) -> np.ndarray:
+def patches(photos: list[Photo], count: int, size: int = 16, seed: int = 0) -> Photo:
     """Random patches for the KLT: uint8 (count, size, size, 3)."""
     rng = np.random.default_rng(seed)
     chosen = np.empty((count, size, size, 3), np.uint8)

@@ -1,164 +1,204 @@
-"""The loop that every stage shares: optimizers, schedule, averaging, checkpoints, logs."""
+"""The loop that every stage shares: rates, averaging, checkpoints, logs."""
 
+import copy
 import json
-import math
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from pqmim.errors import PqmimError
-from pqmim.training import checkpoints, ranks
-from pqmim.training.recipe import Schedule
+from pqmim.training import ranks
+from pqmim.training.optimizers import rate_factor
+from pqmim.training.run import Unfinished
+from pqmim.training.stage import Data, Figures, Model, Stage
 
-MATRIX = 32  # parameters with two dimensions of at least this many entries are matrices, and Muon's
-
-
-class Unfinished(PqmimError):
-    """Raised when the time given is over before the training is; what was reached is saved."""
+STRETCHES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # of the way that a stage went, which a line search tries
 
 
-def optimizers(model: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices (Jordan et al. 2024), AdamW for gains, biases and depthwise kernels."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim == 2 and min(p.shape) >= MATRIX]
-    others = [p for p in trained if not (p.ndim == 2 and min(p.shape) >= MATRIX)]
-    found: list[torch.optim.Optimizer] = []
-    if matrices:
-        found.append(torch.optim.Muon(matrices, lr=schedule.muon, weight_decay=0.0))
-    if others:
-        found.append(torch.optim.AdamW(others, lr=schedule.adam, betas=(0.9, 0.99), weight_decay=0.0))
+def train(stage: Stage[Model, Data]) -> Model:
+    """Train a stage for its schedule's steps and return its model's running average (EMA).
+
+    A run stopped at any point resumes from the stage's checkpoint to the weights that it would have reached
+    uninterrupted: data and noise depend on the step alone.  Of several processes (`ranks`) each makes its slice of the
+    batch; the first evaluates, logs and saves.
+
+    Raises:
+        Unfinished: The run's time is over before the steps are.
+    """
+    schedule, run = stage.schedule, stage.run
+    ranks.broadcast_(stage.model.state_dict().values())  # eigenvectors may differ from machine to machine
+    if schedule.compile:
+        compile_blocks(stage.model)
+    state, log = State(stage), Log(stage)
+    with ThreadPoolExecutor(1) as pool, log.bar(state.step):
+        upcoming = pool.submit(stage.batch, state.step)
+        for number in range(state.step, schedule.steps):
+            data, upcoming = upcoming.result(), pool.submit(stage.batch, number + 1)
+            log.stepped(_stepped(stage, state, data, number))
+            log.figures(state.step)
+            last = state.step == schedule.steps
+            if ranks.first() and (last or state.step % schedule.evaluate_every == 0):
+                log.evaluated(state.step, _evaluated(stage, state.average.module))
+            over = ranks.any_of(run.over)
+            if ranks.first() and (last or over or state.old):
+                state.save()
+            if over and not last:
+                done = f"step {state.step} of {schedule.steps}"
+                raise Unfinished(f"stopped in time at {done}: run it again to resume", stage.name)
+        upcoming.cancel()
+    if schedule.line_search:
+        _search(stage, state, log)
+    found: Model = state.average.module
     return found
 
 
-def rate_factor(step: int, schedule: Schedule) -> float:
-    """Warm up linearly, hold, then fall linearly to zero over the last ``cooldown`` of the steps."""
-    warm = min(1.0, (step + 1) / max(1, schedule.warmup))
-    left = (schedule.steps - step) / max(1.0, schedule.cooldown * schedule.steps)
-    return warm * max(0.0, min(1.0, left))
+def _stepped(stage: Stage[Model, Data], state: "State", data: Data, number: int) -> Figures:
+    """One step: the figures of it, none where it was skipped."""
+    for learner in stage.learners:
+        learner.at_rate(rate_factor(number, stage.schedule))
+    torch.manual_seed(stage.seed * 1_000_003 + number)
+    stage.model.train()
+    figures = stage.step(data, number)
+    state.step = number + 1
+    if not stage.learners[0].moved:
+        return {}
+    state.average.update_parameters(stage.model)
+    return figures
 
 
-def run_stage(
-    name: str,
-    model: nn.Module,
-    schedule: Schedule,
-    folder: Path,
-    batch: Callable[[int], Any],
-    loss: Callable[[nn.Module, Any, int], tuple[Tensor, dict[str, float]]],
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    *,
-    seed: int = 0,
-    minutes: float = math.inf,
-    split: float = math.inf,
-) -> nn.Module:
-    """Train ``model`` for the schedule's steps and return its running average (EMA).
+class State:
+    """What a checkpoint holds: the step, the model, its average, other modules, optimizers.
 
-    ``batch(step)`` makes the data of a step (called one step ahead, in a thread), ``loss(model, data,
-    step)`` returns the loss and figures to log, ``evaluate(model)`` figures on held-back photos.  A run
-    stopped at any point resumes from ``folder/NAME.pt`` to the weights that it would have reached
-    uninterrupted: data and noise depend on the step alone.  Of several processes (``ranks``) each makes
-    its slice of the batch and the mean loss of that; the first evaluates, logs and saves.  Checkpoints
-    are parts of at most ``split`` megabytes.  Raises ``Unfinished`` when ``minutes`` are over before the
-    steps are.
+    Attributes:
+        step: Steps made.
+        average: Running mean of the parameters; buffers are copied.
+        stretch: Of the way from the start to the average, what a line search chose; None before one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
-    ranks.broadcast_(model.state_dict().values())  # eigenvectors may differ from machine to machine
-    if schedule.compile:
-        compile_blocks(model)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(schedule.ema))  # of parameters; buffers are copied
-    solvers = optimizers(model, schedule)
-    base = [[group["lr"] for group in solver.param_groups] for solver in solvers]
-    first = 0
-    if state := checkpoints.load(checkpoint):  # on the CPU, where AdamW counts its steps without waiting for a GPU
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        for solver, saved in zip(solvers, state["optimizers"]):
+
+    def __init__(self, stage: Stage[Any, Any]) -> None:
+        self.stage, self.step, self.stretch = stage, 0, None
+        self.average = AveragedModel(stage.model, multi_avg_fn=get_ema_multi_avg_fn(stage.schedule.ema))
+        self.start = None
+        if stage.schedule.line_search:
+            self.start = {name: p.detach().clone() for name, p in stage.model.named_parameters()}
+        self._saved_at = time.monotonic()
+        if found := stage.run.load(stage.name):  # on the CPU, where AdamW counts its steps without waiting for a GPU
+            self._restore(found)
+
+    @property
+    def old(self) -> bool:
+        """Whether the last checkpoint is."""
+        return time.monotonic() - self._saved_at > self.stage.schedule.save_seconds
+
+    def save(self) -> None:
+        """Replace the checkpoint."""
+        solvers = [solver for learner in self.stage.learners for solver in learner.solvers]
+        self.stage.run.save(
+            self.stage.name,
+            {
+                "step": self.step,
+                "model": self.stage.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": [solver.state_dict() for solver in solvers],
+                "others": {name: module.state_dict() for name, module in self.stage.others.items()},
+                "stretch": self.stretch,
+            },
+        )
+        self._saved_at = time.monotonic()
+
+    def stretched(self, stretch: float) -> nn.Module:
+        """A copy of the average, moved to `stretch` of the way from the start."""
+        assert self.start is not None
+        found: nn.Module = copy.deepcopy(self.average.module)
+        for name, parameter in found.named_parameters():
+            if parameter.is_floating_point():
+                parameter.data = torch.lerp(self.start[name], parameter.data, stretch)
+        return found
+
+    def _restore(self, found: dict[str, Any]) -> None:
+        self.stage.model.load_state_dict(found["model"])
+        self.average.load_state_dict(found["average"])
+        solvers = [solver for learner in self.stage.learners for solver in learner.solvers]
+        for solver, saved in zip(solvers, found["optimizers"], strict=bool(found["optimizers"])):
             solver.load_state_dict(saved)
-        first = state["step"]
+        for name, saved in found.get("others", {}).items():
+            self.stage.others[name].load_state_dict(saved)
+        self.step, self.stretch = found["step"], found.get("stretch")
 
-    def save(step: int) -> None:
-        state = {
-            "step": step,
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimizers": [s.state_dict() for s in solvers],
-        }
-        checkpoints.save(state, checkpoint, split)
 
-    def record(step: int, figures: dict[str, float]) -> None:
-        with log.open("a") as file:
-            file.write(
-                json.dumps({"stage": name, "step": step, **{k: round(float(v), 6) for k, v in figures.items()}}) + "\n"
-            )
-        if writer is not None:
+class Log:
+    """Figures of a stage: running means on the bar, lines in `NAME.jsonl`, curves in TensorBoard where it is there."""
+
+    def __init__(self, stage: Stage[Any, Any]) -> None:
+        self.stage, self.running = stage, Figures()
+        self.path = stage.run.folder / f"{stage.name}.jsonl"
+        self.started = time.monotonic()
+        self._writer = _tensorboard(stage) if ranks.first() else None
+        self._bar: Any = None
+
+    def bar(self, first: int) -> Any:
+        """A bar of all steps, of which `first` are made."""
+        total, shown = self.stage.schedule.steps, self.stage.run.progress
+        options = {"unit": "step", "mininterval": 5, "disable": not shown}
+        self._bar = tqdm(total=total, initial=first, desc=self.stage.name, **options)
+        return self._bar
+
+    def stepped(self, figures: Figures) -> None:
+        """Take in the figures of one step."""
+        for key, figure in figures.items():
+            self.running[key] = figure if key not in self.running else 0.98 * self.running[key] + 0.02 * figure
+        self._bar.update()
+        self._bar.set_postfix({k: f"{v:.4g}" for k, v in list(self.running.items())[:3]}, refresh=False)
+
+    def figures(self, step: int) -> None:
+        """Write the running means, every so often; all ranks call it."""
+        if step % self.stage.schedule.log_every == 0:
+            figures = ranks.averaged(self.running)
+            self.write(step, {"gradient": self.stage.learners[0].norm, **figures})
+
+    def evaluated(self, step: int, figures: Figures) -> None:
+        """Write what was measured on held-back photos."""
+        self.write(step, {f"held_back/{key}": value for key, value in figures.items()})
+
+    def write(self, step: int, figures: Figures) -> None:
+        """Write one line, on the first rank."""
+        if not ranks.first():
+            return
+        figures = {"seconds": time.monotonic() - self.started, **figures}
+        line = {"stage": self.stage.name, "step": step, **{k: round(float(v), 6) for k, v in figures.items()}}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self._writer is not None:
             for key, value in figures.items():
-                writer.add_scalar(f"{name}/{key}", value, step)
+                self._writer.add_scalar(f"{self.stage.name}/{key}", value, step)
 
-    writer = _tensorboard(folder) if ranks.first() else None
-    started = saved_at = time.monotonic()
-    running: dict[str, float] = {}
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    with (
-        ThreadPoolExecutor(1) as pool,
-        tqdm(
-            total=schedule.steps,
-            initial=first,
-            desc=name,
-            unit="step",
-            mininterval=5,
-            disable=not ranks.first(),
-        ) as bar,
+
+def _search(stage: Stage[Model, Data], state: State, log: Log) -> None:
+    """Move the average to the best place on the line from the start of the stage through it; once, then from the checkpoint."""
+    if state.stretch is None:
+        if ranks.first():
+            costs = {s: stage.cost(_evaluated(stage, state.stretched(s))) for s in STRETCHES}
+            best = min(costs, key=lambda s: costs[s])
+            log.write(state.step, {"stretch": best, **{f"cost_{s}": cost for s, cost in costs.items()}})
+        else:
+            best = 0.0
+        chosen = torch.tensor(best, device=stage.run.device)
+        ranks.broadcast_([chosen])
+        state.stretch = float(chosen)
+        if ranks.first():
+            state.save()
+    for parameter, moved in zip(
+        state.average.module.parameters(), state.stretched(state.stretch).parameters(), strict=True
     ):
-        upcoming = pool.submit(batch, first)
-        for step in range(first, schedule.steps):
-            data, upcoming = upcoming.result(), pool.submit(batch, step + 1)
-            for solver, rates in zip(solvers, base):
-                for group, rate in zip(solver.param_groups, rates):
-                    group["lr"] = rate * rate_factor(step, schedule)
-            torch.manual_seed(seed * 1_000_003 + step)
-            model.train()
-            value, figures = loss(model, data, step)
-            value.backward()
-            ranks.mean_(p.grad for p in parameters if p.grad is not None)
-            norm = torch.nn.utils.clip_grad_norm_(parameters, schedule.clip)
-            if norm <= schedule.skip_above:  # false for what is not finite, too
-                for solver in solvers:
-                    solver.step()
-                average.update_parameters(model)
-            for solver in solvers:
-                solver.zero_grad(set_to_none=True)
-            for key, figure in figures.items() if norm <= schedule.skip_above else ():
-                running[key] = figure if key not in running else 0.98 * running[key] + 0.02 * figure
-            bar.update()
-            bar.set_postfix({k: f"{v:.4g}" for k, v in list(running.items())[:3]}, refresh=False)
-            done = step + 1
-            if done % schedule.log_every == 0:
-                figures = ranks.averaged(running)
-                if ranks.first():
-                    record(done, {"seconds": time.monotonic() - started, "gradient": float(norm), **figures})
-            due = evaluate and (done % schedule.evaluate_every == 0 or done == schedule.steps)
-            if due and ranks.first():
-                record(done, {"seconds": time.monotonic() - started, **_evaluated(evaluate, average.module)})
-            out_of_time = ranks.any_of((time.monotonic() - started) / 60 > minutes)
-            due = done == schedule.steps or out_of_time or time.monotonic() - saved_at > schedule.save_seconds
-            if due and ranks.first():
-                save(done)
-                saved_at = time.monotonic()
-            if out_of_time and done < schedule.steps:
-                raise Unfinished(f"{name} stopped in time at step {done} of {schedule.steps}: run it again to resume")
-        upcoming.cancel()
-    return average.module
+        parameter.data.copy_(moved.data)
 
 
 def compile_blocks(model: nn.Module) -> None:
-    """Compile all modules that say ``compiles``, in place: names of parameters, copies and checkpoints stay as they are.
+    """Compile all modules that say `compiles`, in place: names of parameters, copies and checkpoints stay as they are.
 
     Blocks alone, since what is around them draws noise, looks at numbers or changes its shapes from step to step.
     """
@@ -168,14 +208,14 @@ def compile_blocks(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _evaluated(evaluate: Callable[[nn.Module], dict[str, float]], model: nn.Module) -> dict[str, float]:
+def _evaluated(stage: Stage[Model, Data], model: Any) -> Figures:
     model.eval()
-    return {f"held_back/{key}": value for key, value in evaluate(model).items()}
+    return stage.evaluate(model)
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(stage: Stage[Any, Any]) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(stage.run.folder / "tensorboard"))

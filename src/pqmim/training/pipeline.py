@@ -1,7 +1,6 @@
 """From photos to released weights: the stages in order, each resumed where it stopped."""
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,155 +8,137 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pqmim import release as weights
-from pqmim.coding.schedule import Group
+from pqmim import release as releases
+from pqmim import rivals
 from pqmim.models.modules import Modules
 from pqmim.models.prior import integer as integer_prior
 from pqmim.models.prior.masked import MaskedPrior
-from pqmim.models.quantizer import ProductQuantizer
-from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
-from pqmim.rivals import training as rivals
-from pqmim.training import checkpoints, ranks
+from pqmim.training import ranks, start
 from pqmim.training import recipe as recipes
 from pqmim.training.data import Photos
+from pqmim.training.joint import JointCodec
+from pqmim.training.rates import active_at, groups_of
+from pqmim.training.recipe import BaseRecipe, Recipe, RecipeError
 from pqmim.training.resident import ResidentPhotos
-from pqmim.training.stages import joint as joint_stage
-from pqmim.training.stages import prior as prior_stage
-from pqmim.training.stages import quantizer as quantizer_stage
-from pqmim.training.stages import transforms as transform_stage
+from pqmim.training.run import Run
+from pqmim.training.stages.joint import train_joint
+from pqmim.training.stages.prior import new_prior, train_prior
+from pqmim.training.stages.quantizer import QuantizedCodec, fitted, train_quantizer
+from pqmim.training.stages.transforms import train_transforms
 
 STAGES = ("transforms", "quantizer", "prior", "joint")
 
 
-def train(
-    recipe: Path,
-    data: Path,
-    out: Path,
-    device: str = "cpu",
-    minutes: float = float("inf"),
-    stage: str | None = None,
-    split: float = float("inf"),
-) -> Path | None:
-    """Train the stages of ``recipe`` up to ``stage`` (all by default) on photos in ``data``; write ``out/NAME.safetensors``.
+def train(recipe: Path, data: Path, run: Run, last: str | None = None) -> Path | None:
+    """Train by a recipe and write `NAME.safetensors` into the run's folder, which holds all that it needs to resume.
 
-    ``data`` is a tar shard, or a folder of shards or photos.  A rival has one stage: see ``rivals``.  Everything a
-    run needs to resume is in ``out``, which all processes of a run share (see ``ranks``); checkpoints there are parts
-    of at most ``split`` megabytes.  Returns the path of the weights, or None if ``stage`` comes before them.  Raises
-    ``RecipeError``, ``InvalidImage``, ``UnsuitedRanks``, and ``Unfinished`` when ``minutes`` are over first.
+    Args:
+        recipe: A YAML file; see `recipe.Recipe`, and the rivals' recipes.
+        data: A tar shard, or a folder of shards or photos.
+        run: Where and until when.
+        last: The last of `STAGES` to do; all of the recipe's, and the weights, where none is named.
+
+    Returns:
+        The path of the weights; None if `last` comes before them.
+
+    Raises:
+        RecipeError: The recipe is not one, or what it starts from does not suit it.
+        InvalidImage: There is no photo to train on.
+        UnsuitedRanks: The batch cannot be shared by the processes.
+        Unfinished: The run's time is over first.
     """
     plan = recipes.load(recipe)
-    if plan.kind != "pqmim" and stage:
-        raise recipes.RecipeError(f"{recipe} is of kind {plan.kind}, whose one stage needs no name.")
-    last = STAGES.index(stage) if stage else len(STAGES) - 1
-    deadline = time.monotonic() + 60 * minutes
-    target = ranks.join(device)
-    out.mkdir(parents=True, exist_ok=True)
+    run = run.computing(plan.precision)
+    if not isinstance(plan, Recipe):
+        if last:
+            raise RecipeError(f"is of kind {plan.kind}, whose one stage needs no name", recipe)
+        return rivals.REGISTRY[plan.kind].train(plan, read_photos(plan, data, run), run)
+    return train_codec(plan, read_photos(plan, data, run), run, last)
+
+
+def read_photos(plan: BaseRecipe, data: Path, run: Run) -> Photos:
+    """The photos of a run, on the host or on the device as the recipe says."""
     if plan.resident:
-        photos = ResidentPhotos(data, target, augment=plan.augment, progress=ranks.first())
-    else:
-        photos = Photos(data, augment=plan.augment, progress=ranks.first())
+        return ResidentPhotos(data, run.device, augment=plan.augment, progress=run.progress)
+    return Photos(data, augment=plan.augment, progress=run.progress)
 
-    if plan.kind != "pqmim":
-        return rivals.train(plan, photos, out, target, minutes)
 
-    def left() -> float:
-        return (deadline - time.monotonic()) / 60
-
-    proxy = transform_stage.train_transforms(plan, photos, out, target, left(), split)
-    if last == 0:
+def train_codec(plan: Recipe, photos: Photos, run: Run, last: str | None = None) -> Path | None:
+    """Train a codec of ours; see `train`."""
+    wanted = STAGES[: STAGES.index(last) + 1] if last else STAGES
+    codec = _codec(plan, photos, run, wanted)
+    if codec is None or not {"prior", "joint"} & set(wanted):
         return None
-    model = fitted(plan, proxy, photos, out, target, split)
-    model = quantizer_stage.train_quantizer(plan, model, photos, out, target, left(), split)
+    model = joint_codec(plan, codec)
+    if plan.stages.prior is not None:
+        model = train_prior(plan, model, photos, run)
+    if plan.stages.joint is not None and "joint" in wanted:
+        model = train_joint(plan, model, photos, run)
+    released = run.folder / f"{plan.name}.safetensors"
     if ranks.first():
-        (out / "usage.jsonl").write_text("".join(json.dumps(row) + "\n" for row in model.usage_report()))
-    if last == 1:
-        return None
-    rates = len(plan.lambdas) + 1
-    groups = prior_stage.nested_groups(model.entropies()[1 : 1 + rates // 2])  # the rates that most files have
-    prior = prior_stage.train_prior(plan, model, groups, photos, out, target, left(), split)
-    if "joint" in plan.stages and last >= STAGES.index("joint"):
-        joint = joint_stage.train_joint(plan, model, prior, groups, photos, out, target, left(), split)
-        model, prior = joint.codec, joint.prior
-    released = out / f"{plan.name}.safetensors"
-    if ranks.first():
-        config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
-        model, prior = model.cpu(), prior.cpu()
-        release(released, config, model, prior, groups, plan.dial or (0, len(plan.lambdas)), plan.price_scale)
-        keep_original(out / f"{plan.name}-prior.safetensors", prior, model.quantizer.log2_probability)
+        model = model.cpu()
+        release(released, model, plan.reach)
+        keep_original(run.folder / f"{plan.name}-prior.safetensors", model.prior, model.codec)
     return released
 
 
-def keep_original(path: Path, prior: MaskedPrior, log2_probability: Tensor) -> None:
+def joint_codec(plan: Recipe, codec: QuantizedCodec) -> JointCodec:
+    """A codec with a prior that starts at its static frequencies, and the groups of the recipe."""
+    groups = groups_of(plan.prior, codec)
+    return JointCodec(codec, new_prior(plan, codec), groups, codec.active(), plan.price_scale)
+
+
+def _codec(plan: Recipe, photos: Photos, run: Run, wanted: tuple[str, ...]) -> QuantizedCodec | None:
+    """The quantized codec that the prior learns of; None if `wanted` ends before it."""
+    stages = plan.stages
+    if stages.transforms is not None:
+        proxy = train_transforms(plan, stages.transforms, photos, run)
+        if "quantizer" not in wanted:
+            return None
+        codec = fitted(plan, proxy, photos, run)
+    else:
+        codec = start.codec_of_release(plan, run)
+    if stages.quantizer is not None and "quantizer" in wanted:
+        codec = train_quantizer(plan, stages.quantizer, codec, photos, run)
+    if ranks.first():
+        lines = [json.dumps(row) + "\n" for row in codec.usage_report()]
+        (run.folder / "usage.jsonl").write_text("".join(lines))
+    return codec
+
+
+def keep_original(path: Path, prior: MaskedPrior, codec: QuantizedCodec) -> None:
     """Write the prior's float original, its parameters in half precision: to compare with, and to train on from.
 
     With it go the static frequencies (L + 1, M, K) of the training photos, which it does better than.
     """
-    tensors = {
+    tensors: dict[str, Tensor] = {
         key: (tensor if key == "codebook" else tensor.half()).contiguous() for key, tensor in prior.state_dict().items()
     }
-    tensors["static_log2_probability"] = log2_probability.half().contiguous()
+    tensors["static_log2_probability"] = codec.quantizer.log2_probability.half().contiguous()
     tensors |= {f"config.{key}": torch.tensor(value) for key, value in asdict(prior.config).items()}
     save_file(tensors, path)
 
 
-def fitted(
-    plan: recipes.Recipe,
-    proxy: transform_stage.ProxyCodec,
-    photos: Photos,
-    out: Path,
-    device: torch.device,
-    split: float,
-) -> quantizer_stage.QuantizedCodec:
-    """The fitted quantizer, from ``out/quantizer.start.pt`` if it was fitted before; the first rank fits for all."""
-    start = out / "quantizer.start.pt"
-    if ranks.first() and not checkpoints.exists(start):
-        model = quantizer_stage.fit(proxy, photos, plan, device, **plan.quantizer)
-        fitted = {
-            "dimensions": model.quantizer.dimensions,
-            "codewords": model.quantizer.codewords,
-            "state": model.state_dict(),
-        }
-        checkpoints.save(fitted, start, split)
-    ranks.wait()
-    return rebuild(plan, checkpoints.load(start, device), device)
+def release(path: Path, model: JointCodec, dial: tuple[float, float]) -> int:
+    """Write released weights; returns their id.
 
-
-def rebuild(plan: recipes.Recipe, saved: dict, device: torch.device) -> quantizer_stage.QuantizedCodec:
-    """A quantized codec from its saved state, only its synthesis and steps trainable."""
-    config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
-    quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
-    prices, nearest = torch.tensor([plan.finest, *plan.lambdas]), bool(plan.quantizer.get("nearest"))
-    model = quantizer_stage.QuantizedCodec(Analysis(config), quantizer, Synthesis(config), prices, nearest)
-    model.load_state_dict(saved["state"])
-    model.to(device, memory_format=torch.channels_last)
-    model.analysis.requires_grad_(False)
-    quantizer.log_gain.requires_grad_(False)
-    quantizer.codebook.requires_grad_(False)
-    return model
-
-
-def release(
-    path: Path,
-    config: TransformConfig,
-    model: quantizer_stage.QuantizedCodec,
-    prior: MaskedPrior,
-    groups: list[Group],
-    dial: tuple[float, float],
-    price_scale: float,
-) -> int:
-    """Write released weights; returns their id."""
+    Args:
+        path: The file to write.
+        model: On the CPU.
+        dial: Rates of quality 100 and of quality 0.
+    """
     first, last = dial
     dialled = [round(last + (first - last) * q / 100, 4) for q in range(integer_prior.QUALITIES)]
-    rates = torch.tensor(dialled)
-    record = weights.Record(
-        transforms=asdict(config),
-        dimensions=tuple(model.quantizer.dimensions),
-        codewords=model.quantizer.codewords,
-        groups=tuple(groups),
+    rates, codec = torch.tensor(dialled), model.codec
+    record = releases.Record(
+        transforms=asdict(codec.analysis.config),
+        dimensions=tuple(codec.quantizer.dimensions),
+        codewords=codec.quantizer.codewords,
+        groups=tuple(model.groups),
         rates=tuple(dialled),
-        active=tuple(prior_stage.active_at(model.active(), rates).tolist()),
-        prices=tuple(round(price_scale * price, 3) for price in model.price(rates).tolist()),
+        active=tuple(active_at(codec.active(), rates).tolist()),
+        prices=tuple(round(model.price_scale * price, 3) for price in codec.price(rates).tolist()),
     )
-    arrays = Modules(model.analysis, model.quantizer, model.synthesis).arrays()
-    whole = {name: tensor.numpy() for name, tensor in integer_prior.export(prior, rates).items()}
-    return weights.save(path, record, {**arrays, "prior": whole})
+    arrays = Modules(codec.analysis, codec.quantizer, codec.synthesis).arrays()
+    whole = {name: tensor.numpy() for name, tensor in integer_prior.export(model.prior, rates).items()}
+    return releases.save(path, record, {**arrays, "prior": whole})

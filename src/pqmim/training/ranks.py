@@ -1,13 +1,13 @@
-"""Distributed data parallel (DDP) training: the processes of one run, called ranks, as ``torchrun`` starts them.
+"""Distributed data parallel (DDP) training: the processes of one run, called ranks, as `torchrun` starts them.
 
 Every rank holds the whole model and takes its slice of each step's global batch; gradients, codebook
 statistics and figures are summed over the ranks, so that all hold the same weights after every step, those
 of one process with the whole batch.  The sums are written out instead of wrapping models in
-``DistributedDataParallel``: losses call more methods of a model than the ``forward`` that the wrapper
+`DistributedDataParallel`: losses call more methods of a model than the `forward` that the wrapper
 watches, averages and checkpoints keep their names, and codebooks need sums of their own all the same.  The
 price: gradients travel in one piece after the backward pass, not along with it.
 
-Without ``torchrun`` there is one rank, and every function here gives back what it was given.  What the
+Without `torchrun` there is one rank, and every function here gives back what it was given.  What the
 ranks do together they must all do, in the same order, and in their main threads.
 """
 
@@ -29,10 +29,10 @@ class UnsuitedRanks(PqmimError):
 
 
 def join(device: str) -> torch.device:
-    """Meet the processes that ``torchrun`` started beside this one, if it did; returns this one's device.
+    """Meet the processes that `torchrun` started beside this one, if it did; returns this one's device.
 
-    They talk over NCCL on CUDA, each with the GPU of its ``LOCAL_RANK``, over Gloo on the CPU.  Raises
-    ``UnsuitedRanks`` where there are more processes than GPUs.
+    They talk over NCCL on CUDA, each with the GPU of its `LOCAL_RANK`, over Gloo on the CPU.  Raises
+    `UnsuitedRanks` where there are more processes than GPUs.
     """
     found = torch.device(device)
     if not (dist.is_available() and dist.is_torchelastic_launched()):
@@ -40,7 +40,7 @@ def join(device: str) -> torch.device:
     if found.type == "cuda":
         local, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= present:
-            raise UnsuitedRanks(f"More processes than GPUs: start at most {present} on this machine.")
+            raise UnsuitedRanks(f"more processes than GPUs: start at most {present} on this machine")
         found = torch.device("cuda", local)
         torch.cuda.set_device(found)
     if int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
@@ -79,9 +79,9 @@ def wait() -> None:
 
 
 def slice_of(count: int) -> slice:
-    """This rank's part of a global batch of ``count``.  Raises ``UnsuitedRanks`` if it cannot be shared evenly."""
+    """This rank's part of a global batch of `count`.  Raises `UnsuitedRanks` if it cannot be shared evenly."""
     if count % world():
-        raise UnsuitedRanks(f"A batch of {count} cannot be shared evenly by {world()} processes.")
+        raise UnsuitedRanks(f"a batch of {count} cannot be shared evenly by {world()} processes")
     share = count // world()
     return slice(rank() * share, (rank() + 1) * share)
 
@@ -116,7 +116,7 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 
 
 def gather(part: Tensor) -> Tensor:
-    """The global batch (W * B, ...) of which each rank holds a ``part`` (B, ...), in the order of ``slice_of``."""
+    """The global batch (W * B, ...) of which each rank holds a `part` (B, ...), in the order of `slice_of`."""
     if world() == 1:
         return part
     parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(world())]
@@ -140,7 +140,7 @@ def averaged(figures: dict[str, float]) -> dict[str, float]:
 
 
 def uniform_like(part: Tensor) -> Tensor:
-    """Uniform noise in [0, 1) like ``part`` (B, ...): this rank's part of what one process would draw for all.
+    """Uniform noise in [0, 1) like `part` (B, ...): this rank's part of what one process would draw for all.
 
     The noise of a sample thus depends on the seed and on its place in the global batch alone.  The batch must be the
     outermost dimension in memory, as it is in contiguous and channels-last tensors.

@@ -1,153 +1,324 @@
-"""Recipes: everything that decides what a training run does, as validated YAML."""
+"""Recipes: everything that decides what a training run does, as validated YAML.
 
-from dataclasses import fields
+`Recipe` is a run of ours.  A rival has a recipe of its own, a subclass of `BaseRecipe` in its package.
+"""
+
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pqmim import rivals
+from pqmim.coding.schedule import Group
 from pqmim.errors import PqmimError
 from pqmim.models.prior.masked import PriorConfig
 from pqmim.models.transforms import TransformConfig
-from pqmim.rivals.hyperprior.model import HyperpriorConfig
-from pqmim.rivals.vq.model import MOST_BITS, VqConfig
+from pqmim.training.precision import Wish
 
 
 class RecipeError(PqmimError):
     """A recipe that cannot be read, or that asks for something that does not exist."""
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Part(BaseModel):
+    """A part of a recipe: fields that it does not know are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Schedule(Strict):
-    """Optimization of one stage; ``muon`` and ``adam`` are peak learning rates."""
+class Schedule(Part):
+    """Optimization of one stage."""
 
     steps: int = Field(ge=0)
+    """Steps, each of one batch."""
     batch: int = Field(ge=1)
-    crop: int = Field(256, ge=32, multiple_of=16, description="side of the training crops, in pixels")
-    muon: float = 0.003
-    adam: float = 0.001
-    warmup: int = 100
-    cooldown: float = Field(0.4, ge=0, le=1, description="share of the steps over which the rates fall to zero")
-    clip: float = 1.0
-    skip_above: float = Field(
-        1e9, gt=0, description="gradient norm from which a step is skipped: Muon hears no clipping"
-    )
+    """Crops a step, over all processes."""
+    crop: int = Field(256, ge=32, multiple_of=16)
+    """Side of the crops, in pixels."""
+    muon: float = Field(0.003, gt=0)
+    """Peak learning rate of matrices."""
+    adam: float = Field(0.001, gt=0)
+    """Peak learning rate of all other parameters."""
+    warmup: int = Field(100, ge=0)
+    """Steps over which the rates rise to their peaks."""
+    cooldown: float = Field(0.4, ge=0, le=1)
+    """Share of the steps, the last ones, over which the rates fall to zero."""
+    clip: float = Field(1.0, gt=0)
+    """Norm above which gradients are scaled down."""
+    skip_above: float = Field(1e9, gt=0)
+    """Norm of the gradient from which a step is skipped: clipping does not slow Muon, which orthogonalizes."""
     ema: float = Field(0.998, gt=0, lt=1)
-    log_every: int = 50
-    evaluate_every: int = 500
-    save_seconds: float = 180
-    revive_every: int = Field(
-        0, ge=0, description="quantizer, vq: steps between revivals of unused codewords; 0 is never"
-    )
-    samples: int = Field(16_000, ge=1, description="prior, joint: crops whose codes are kept in memory")
-    parts: int = Field(
-        6, ge=2, description="prior, joint: parts of a batch, each a pass of the schedule but one that completes"
-    )
-    compile: bool = Field(False, description="compile the residual blocks (torch.compile), which pays on a GPU")
-    rounds: int = Field(1, ge=1, description="joint: how often codes are chosen anew, each time for all the steps")
-    completion: float = Field(0.15, ge=0, description="prior, joint: weight of the part that learns to complete")
-    rounding_from: float = Field(
-        0.7, ge=0, le=1, description="prior: share of the steps after which integers are simulated"
-    )
+    """Share of the running average of the weights that a step keeps."""
+    line_search: bool = False
+    """Whether the stage ends at the best place on the line from its first weights through its last."""
+    log_every: int = Field(50, ge=1)
+    """Steps between two lines of the log."""
+    evaluate_every: int = Field(500, ge=1)
+    """Steps between two measurements on held-back photos."""
+    save_seconds: float = Field(180, ge=0)
+    """Seconds between two checkpoints."""
+    compile: bool = False
+    """Whether residual blocks are compiled (`torch.compile`), which pays on a GPU."""
 
 
-class Augment(Strict):
-    """What training crops go through at random."""
-
-    flip: bool = Field(False, description="mirror half of them")
-    scale: float = Field(1.0, ge=0.25, le=1, description="photos are first made smaller, by 1 down to this")
-    colour: float = Field(
-        0.0, ge=0, le=0.5, description="brightness, contrast, saturation and each channel change by up to this share"
-    )
+class TransformsSchedule(Schedule):
+    """Of the transforms under the scalar proxy."""
 
 
-class Recipe(Strict):
-    """One model, from photos to released weights: ours, or a rival, whose one stage is named like its kind."""
+class QuantizerSchedule(Schedule):
+    """Of codebooks and synthesis."""
 
-    name: str
-    kind: Literal["pqmim", "hyperprior", "vq"] = "pqmim"
-    seed: int = 0
-    lambdas: list[float] = Field(
-        min_length=2, description="MSE (0..255 scale) worth one bit a sample, from the highest rate to the lowest"
-    )
-    finest: float | None = Field(
-        None, gt=0, description="pqmim: the price of a bit at quality 100, where gains are those of the first lambda"
-    )
-    dial: tuple[float, float] | None = Field(
-        None, description="pqmim: rates of quality 100 and of quality 0, where rate 1 has the first lambda; all of them"
-    )
-    price_scale: float = Field(1.0, gt=0, description="the price of a bit in released files, of that in training")
-    start: Literal["klt", "random"] = Field("klt", description="what the transforms start as")
-    transforms: dict[str, int | float] = Field({}, description="fields of TransformConfig, less the levels")
-    quantizer: dict[str, int | float] = Field({}, description="arguments of the quantizer's fit")
-    prior: dict[str, int | float] = Field({}, description="fields of PriorConfig")
-    hyperprior: dict[str, int] = Field({}, description="fields of HyperpriorConfig")
-    vq: dict[str, int] = Field({}, description="fields of VqConfig")
-    augment: Augment | None = Field(
-        None, description="none given: half are mirrored, half scaled by up to 2, a tenth have their channels swapped"
-    )
-    resident: bool = Field(False, description="keep photos in the device's memory and cut crops there")
-    stages: dict[Literal["transforms", "quantizer", "prior", "joint", "hyperprior", "vq"], Schedule]
+    revive_every: int = Field(0, ge=0)
+    """Steps between two revivals of unused codewords; 0 is never."""
 
-    @field_validator("transforms")
-    @classmethod
-    def _transforms(cls, value: dict) -> dict:
-        return _known(value, {field.name for field in fields(TransformConfig)} - {"levels"})
 
-    @field_validator("quantizer")
-    @classmethod
-    def _quantizer(cls, value: dict) -> dict:
-        return _known(value, {"bits", "codewords", "most", "crops", "rounds", "uniform", "nearest"})
+class LessonSchedule(Schedule):
+    """Of stages in which the prior learns from the codes of crops."""
 
-    @field_validator("prior")
-    @classmethod
-    def _prior(cls, value: dict) -> dict:
-        return _known(value, {field.name for field in fields(PriorConfig)})
-
-    @field_validator("hyperprior")
-    @classmethod
-    def _hyperprior(cls, value: dict) -> dict:
-        return _known(value, {field.name for field in fields(HyperpriorConfig)})
-
-    @field_validator("vq")
-    @classmethod
-    def _vq(cls, value: dict) -> dict:
-        if not 1 <= value.get("bits", 1) <= MOST_BITS:
-            raise ValueError(f"bits must be 1 to {MOST_BITS}")
-        return _known(value, {field.name for field in fields(VqConfig)})
+    samples: int = Field(16_000, ge=1)
+    """Crops whose codes are kept in memory."""
+    parts: int = Field(6, ge=2)
+    """Parts of a batch, each a pass of the coding schedule but the last ones, which learn to complete."""
+    completing: int = Field(1, ge=0)
+    """How many of the parts learn to complete."""
+    completion: float = Field(0.15, ge=0)
+    """Weight of the parts that learn to complete, all together."""
 
     @model_validator(mode="after")
-    def _complete(self) -> "Recipe":
-        if self.kind == "pqmim" and self.finest is None:
-            raise ValueError("finest: a recipe of kind pqmim needs it")
-        if self.kind != "pqmim" and set(self.stages) != {self.kind}:
-            raise ValueError(f"stages: a recipe of kind {self.kind} has the one stage {self.kind}")
-        if not 0 <= self.vq.get("level", 0) < len(self.lambdas):
-            raise ValueError(f"vq.level: there are lambdas for levels 0 to {len(self.lambdas) - 1}")
+    def _codes(self) -> "LessonSchedule":
+        if self.completing >= self.parts:
+            raise ValueError(f"completing: {self.completing} of {self.parts} parts leave none that codes")
         return self
 
 
-def _known(value: dict, names: set[str]) -> dict:
-    for name in value:
-        if name not in names:
-            raise ValueError(f"{name} is not one of {', '.join(sorted(names))}")
-    return value
+class PriorSchedule(LessonSchedule):
+    """Of the masked prior alone."""
+
+    rounding_from: float = Field(0.7, ge=0, le=1)
+    """Share of the steps after which the arithmetic of the integer prior is simulated."""
 
 
-def load(path: str | Path) -> Recipe:
-    """Read and check a recipe.  Raises ``RecipeError`` naming the file and the first thing wrong with it."""
+class JointSchedule(LessonSchedule):
+    """Of synthesis, codebooks and prior, on the encoder's own codes."""
+
+    rounds: int = Field(1, ge=1)
+    """How often codes are chosen anew, each time for all the steps."""
+    logarithm: bool = False
+    """Whether the logarithm of each crop's error counts, so that an easy crop counts as much as a hard one."""
+
+
+class Augment(Part):
+    """What training crops go through at random."""
+
+    flip: bool = False
+    """Whether half of them are mirrored."""
+    scale: float = Field(1.0, ge=0.25, le=1)
+    """Photos are first made smaller, by a factor from 1 down to this."""
+    colour: float = Field(0.0, ge=0, le=0.5)
+    """Brightness, contrast, saturation and each channel change by up to this share."""
+
+
+class Transforms(Part):
+    """Sizes of analysis and synthesis; as `TransformConfig`, less the levels."""
+
+    latent: int = Field(320, ge=1, le=768)
+    """Latent dimensions of a position of 16x16 pixels."""
+    analysis_fine: int = Field(3, ge=0)
+    """Blocks of the analysis at 1/8 of the resolution."""
+    analysis_coarse: int = Field(4, ge=0)
+    """Blocks of the analysis at 1/16."""
+    synthesis_coarse: int = Field(4, ge=0)
+    """Blocks of the synthesis at 1/16."""
+    synthesis_fine: int = Field(4, ge=0)
+    """Blocks of the synthesis at 1/8."""
+    expansion: float = Field(1.5, gt=0)
+    """Width of a block's hidden layer, relative to its channels."""
+
+
+class Quantizer(Part):
+    """How the product quantizer is fitted to the latents of the scalar proxy."""
+
+    bits: float = Field(3.0, gt=0)
+    """Bits of a sub-quantizer, at the highest rate, that grouping aims at."""
+    codewords: int = Field(256, ge=2, le=256)
+    """Codewords of each sub-quantizer."""
+    most: int = Field(16, ge=1)
+    """Channels that a sub-quantizer holds at most."""
+    uniform: int = Field(0, ge=0)
+    """Channels of every sub-quantizer, whatever they carry; 0 groups by `bits`."""
+    nearest: bool = False
+    """Whether bits cost nothing where codewords are chosen, as in plain vector quantization."""
+    crops: int = Field(96, ge=16, multiple_of=16)
+    """Crops at each rate that the codebooks are fitted to."""
+    rounds: int = Field(4, ge=1)
+    """Rounds of entropy-constrained k-means."""
+
+
+class GroupPart(Part):
+    """Sub-quantizers `start` to `stop` (exclusive), coded together."""
+
+    start: int = Field(ge=0)
+    """The first sub-quantizer."""
+    stop: int = Field(ge=1)
+    """The one after the last."""
+    stages: int = Field(ge=1, le=4)
+    """Spatial stages."""
+    blocks: int | None = Field(None, ge=1)
+    """Blocks of the prior that its passes run, the first ones; all where none are named."""
+
+
+class Prior(Part):
+    """The masked prior: sizes, as `PriorConfig`, and its groups."""
+
+    width: int = Field(256, ge=8, multiple_of=8)
+    """Width of a token."""
+    blocks: int = Field(5, ge=1)
+    """Transformer blocks."""
+    heads: int = Field(4, ge=1)
+    """Attention heads."""
+    hidden: int = Field(512, ge=1)
+    """Hidden units of a block's gated layer."""
+    rank: int = Field(8, ge=0)
+    """Rank of the free term of the logits."""
+    groups: list[GroupPart] | None = None
+    """Groups of sub-quantizers, in coding order; where none are named, they are cut by `shares` and `stages`."""
+    shares: list[float] = [0.12, 0.2, 0.23, 0.23]
+    """Shares of the rate of all groups but the last."""
+    stages: list[int] = [4, 2, 2, 2, 2]
+    """Spatial stages of each group."""
+
+    @model_validator(mode="after")
+    def _nested(self) -> "Prior":
+        reached = 0
+        for group in self.groups or ():
+            if not reached == group.start < group.stop:
+                raise ValueError(f"groups: one starts at {group.start} and stops at {group.stop}, after {reached}")
+            if group.blocks is not None and group.blocks > self.blocks:
+                raise ValueError(f"groups: {group.blocks} blocks of {self.blocks}")
+            reached = group.stop
+        if len(self.stages) != len(self.shares) + 1:
+            raise ValueError("stages: one more than there are shares")
+        return self
+
+    def config(self) -> PriorConfig:
+        """The sizes as the model takes them."""
+        return PriorConfig(self.width, self.blocks, self.heads, self.hidden, self.rank)
+
+    def named_groups(self) -> list[Group] | None:
+        """The groups that the recipe names; None if it names none."""
+        if self.groups is None:
+            return None
+        return [Group(**group.model_dump(exclude_none=True)) for group in self.groups]
+
+
+class Stages(Part):
+    """Schedules of the stages that a run goes through, in this order."""
+
+    transforms: TransformsSchedule | None = None
+    """Analysis and synthesis under the scalar proxy."""
+    quantizer: QuantizerSchedule | None = None
+    """Codebooks, and the synthesis that follows them."""
+    prior: PriorSchedule | None = None
+    """The masked prior, on codes chosen with static frequencies."""
+    joint: JointSchedule | None = None
+    """Synthesis, codebooks and prior, on codes that the encoder chooses."""
+
+
+class BaseRecipe(Part):
+    """What the recipes of ours and of the rivals have in common."""
+
+    name: str
+    """Of the run: its weights are `NAME.safetensors`."""
+    kind: str
+    """What is trained: `pqmim`, or a rival."""
+    seed: int = 0
+    """Decides every random choice."""
+    lambdas: list[float] = Field(min_length=2)
+    """Squared error (0..255 scale) worth one bit a sample, from the highest rate to the lowest."""
+    transforms: Transforms = Transforms()
+    """Sizes of analysis and synthesis."""
+    start: Literal["klt", "random", "release"] = "klt"
+    """What the transforms start as; `release` begins from released weights, deepened where the recipe has more blocks."""
+    weights: Path | None = None
+    """The release to start from; the packaged one where none is named."""
+    augment: Augment | None = None
+    """What crops go through; where nothing is said, half are mirrored, half scaled by up to 2, a tenth swap channels."""
+    resident: bool = False
+    """Whether photos are kept in the device's memory, and crops cut there."""
+    precision: Wish = "auto"
+    """Of matrix products: bfloat16 where the processor has it natively, unless one is named."""
+
+    def config(self) -> TransformConfig:
+        """Sizes of the transforms as the model takes them."""
+        return TransformConfig(levels=len(self.lambdas), **self.transforms.model_dump())
+
+
+class Recipe(BaseRecipe):
+    """A codec of ours, from photos to released weights."""
+
+    kind: Literal["pqmim"] = "pqmim"
+    """What is trained."""
+    finest: float = Field(gt=0)
+    """The price of a bit at quality 100, where gains are those of the first lambda."""
+    dial: tuple[float, float] | None = None
+    """Rates of quality 100 and of quality 0, where rate 1 has the first lambda; all of them where none are named."""
+    price_scale: float = Field(1.0, gt=0)
+    """The price of a bit in released files, of that in training."""
+    quantizer: Quantizer = Quantizer()
+    """How codebooks are fitted."""
+    prior: Prior = Prior()
+    """Sizes and groups of the masked prior."""
+    stages: Stages
+    """Schedules of the stages."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Recipe":
+        needed = [] if self.start == "release" else ["transforms", "quantizer", "prior"]
+        if missing := [name for name in needed if getattr(self.stages, name) is None]:
+            raise ValueError(f"stages: a recipe that starts from {self.start} needs {' and '.join(missing)}")
+        if self.stages.transforms is not None and self.stages.quantizer is None:
+            raise ValueError("stages: new transforms need the stage quantizer")
+        return self
+
+    @property
+    def prices(self) -> list[float]:
+        """Squared error worth a bit at each whole rate: `finest`, then the lambdas."""
+        return [self.finest, *self.lambdas]
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Rates of quality 100 and of quality 0."""
+        return self.dial or (0.0, float(len(self.lambdas)))
+
+
+def load(path: str | Path) -> BaseRecipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: It names the file and the first thing wrong with it.
+    """
     try:
-        return Recipe.model_validate(yaml.safe_load(Path(path).read_text()))
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"{path} does not exist; the shipped recipes are in the folder recipes/.") from None
+        raise RecipeError("does not exist; the shipped recipes are in the folder recipes/", path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError("cannot be read", path) from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from None
+        raise RecipeError(f"is not valid YAML: {str(error).splitlines()[0]}", path) from None
+    try:
+        return kind_of(values).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         what = f"{place}: {first['msg']}" if place else first["msg"]
-        raise RecipeError(f"{path} is not a valid recipe: {what}.") from None
+        raise RecipeError(f"is not a valid recipe: {what}", path) from None
+
+
+def kind_of(values: Any) -> type[BaseRecipe]:
+    """The class of a recipe's kind: `Recipe`, or a rival's."""
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if isinstance(kind, str) and kind in rivals.REGISTRY:
+        found: type[BaseRecipe] = rivals.REGISTRY[kind].recipe()
+        return found
+    return Recipe

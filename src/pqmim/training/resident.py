@@ -10,13 +10,13 @@ from pqmim.training.data import Photos
 
 
 class ResidentPhotos(Photos):
-    """``Photos`` whose pixels lie on ``device``, for training where decoded crops come too slowly from the host.
+    """`Photos` whose pixels lie on `device`, for training where decoded crops come too slowly from the host.
 
     The same seed draws the same crops; where they are scaled, pixels differ from the host's by its rounding between
     rows and columns.
     """
 
-    def __init__(self, source: str | Path, device: torch.device | str, **options: Any):
+    def __init__(self, source: str | Path, device: torch.device | str, **options: Any) -> None:
         super().__init__(source, **options)
         areas = torch.tensor([photo.shape[0] * photo.shape[1] for photo in self.train])
         self.starts = (areas.cumsum(0) - areas).tolist()  # of each photo in the row of all pixels
@@ -26,7 +26,7 @@ class ResidentPhotos(Photos):
             self.pixels[start : start + len(rows)] = rows.to(device)
 
     def crops(self, count: int, size: int, seed: tuple[int, ...], part: slice = slice(None)) -> Tensor:
-        """``part`` of ``count`` random crops, augmented, as ``Photos.crops`` cuts them: uint8 (B, size, size, 3)."""
+        """`part` of `count` random crops, augmented, as `Photos.crops` cuts them: uint8 (B, size, size, 3)."""
         chosen, device = self.draw(count, size, seed, part), self.pixels.device
         widths = [self.train[crop.photo].shape[1] for crop in chosen]
         corners = [self.starts[c.photo] + c.top * width + c.left for c, width in zip(chosen, widths)]
@@ -50,7 +50,7 @@ class ResidentPhotos(Photos):
 
 
 def bicubic(span: Tensor, largest: int, size: int) -> Tensor:
-    """Weights (B, size, largest) that scale rows of ``span`` (B,) pixels, at most ``largest``, to ``size``.
+    """Weights (B, size, largest) that scale rows of `span` (B,) pixels, at most `largest`, to `size`.
 
     Keys's cubic kernel with a = -1/2, stretched by the scale where pixels become fewer (antialiasing), its sum one
     where it leaves the row: Pillow's bicubic filter.

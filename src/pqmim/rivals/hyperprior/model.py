@@ -9,7 +9,7 @@
 
 Two choices are the project's: the conditional density is logistic where the paper has Gaussians, for its gradient does
 not vanish at outliers; and the synthesis sees rounded latents, straight-through, while uniform noise stands for
-rounding in the rate alone (see ``scalar_proxy``).  One model serves all lambdas, by gains, as ours does.
+rounding in the rate alone (see `scalar_proxy`).  One model serves all lambdas, by gains, as ours does.
 """
 
 import math
@@ -83,7 +83,7 @@ class HyperSynthesis(nn.Module):
 
 
 class MeanScaleHyperprior(nn.Module):
-    """The codec, for training: analysis, hyperprior and synthesis, for as many rate levels as ``lambdas`` (L,)."""
+    """The codec, for training: analysis, hyperprior and synthesis, for as many rate levels as `lambdas` (L,)."""
 
     def __init__(self, transforms: TransformConfig, config: HyperpriorConfig, lambdas: Tensor):
         super().__init__()
@@ -118,7 +118,7 @@ class MeanScaleHyperprior(nn.Module):
         return z.float() * blend(self.log_gain, level).exp()
 
     def restored(self, y: Tensor, level: Tensor) -> Tensor:
-        """Inverse of ``scaled``, up to what ``log_step`` learned."""
+        """Inverse of `scaled`, up to what `log_step` learned."""
         return y.float() * blend(self.log_step, level).exp()
 
     def expected(self, hyper: Tensor, level: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -131,20 +131,21 @@ class MeanScaleHyperprior(nn.Module):
 
         In evaluation mode both are those of a file: no noise, and pixels are whole numbers.
         """
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            z = self.analysis(image, level)
-        y = self.scaled(z, level)  # (B, C, h, w)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            hyper, rounded = self.hyper.quantize(self.hyper_analysis(y, level), level)  # (B, N, h', w')
-            mean, scale = self.expected(rounded, level, *y.shape[2:])
+        restored, bits = self.coded(image, level)
+        return (restored - image).square().mean((1, 2, 3)), bits
+
+    def coded(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoded pictures (B, 3, H, W), clipped, and bits a sample (B,)."""
+        y = self.scaled(self.analysis(image, level), level)  # (B, C, h, w)
+        hyper, rounded = self.hyper.quantize(self.hyper_analysis(y, level), level)  # (B, N, h', w')
+        mean, scale = self.expected(rounded, level, *y.shape[2:])
         residual = y - mean
         nearest = residual + (residual.round() - residual).detach()
         bits = self.hyper.bits(self._rated(hyper, rounded), level).sum((1, 2, 3))
         bits = bits + logistic_bits(self._rated(residual, nearest), scale).sum((1, 2, 3))
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            restored = self.synthesis(self.restored(nearest + mean, level), level)
-        restored = restored.float() if self.training else restored.round().clamp(0, 255)
-        return (restored - image).square().mean((1, 2, 3)), bits / image[0].numel()
+        restored = self.synthesis(self.restored(nearest + mean, level), level).float()
+        clipped = restored.clamp(-0.5, 255.5) if self.training else restored.round().clamp(0, 255)
+        return clipped, bits / image[0].numel()
 
     def _rated(self, value: Tensor, rounded: Tensor) -> Tensor:
         """What the rate is taken of: noise stands for rounding where the rate needs a gradient."""
@@ -152,7 +153,7 @@ class MeanScaleHyperprior(nn.Module):
 
 
 def logistic_bits(value: Tensor, scale: Tensor) -> Tensor:
-    """Bits of the unit interval around ``value`` under a logistic density of mean 0 and ``scale``, of one shape.
+    """Bits of the unit interval around `value` under a logistic density of mean 0 and `scale`, of one shape.
 
     With a = (value + 0.5) / scale and b = (value - 0.5) / scale, sigmoid(a) - sigmoid(b) is
     sigmoid(a) sigmoid(-b) (1 - exp(b - a)), whose logarithm is exact however far out the value lies.

@@ -23,7 +23,7 @@ MOST_BITS = 14  # frequencies of 16 bits leave little for more codewords than th
 
 @dataclass(frozen=True)
 class VqConfig:
-    """``2 ** bits`` codewords of ``dimensions``; ``level`` is the rate level whose gains the transforms use."""
+    """`2 ** bits` codewords of `dimensions`; `level` is the rate level whose gains the transforms use."""
 
     bits: int = 12
     dimensions: int = 64
@@ -46,14 +46,13 @@ class VanillaVq(nn.Module):
 
     def vectors(self, image: Tensor) -> Tensor:
         """Images (B, 3, H, W), sides by 16, to vectors (B, h, w, D)."""
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            return self.projected(self.analysis(image, self.levels(image)))
+        return self.projected(self.analysis(image, self.levels(image)))
 
     def picture(self, vectors: Tensor) -> Tensor:
         """Vectors (B, h, w, D) to images (B, 3, 16 h, 16 w)."""
         z = self.lifted(vectors)
-        with torch.autocast(z.device.type, torch.bfloat16, enabled=self.training):
-            return self.synthesis(z, self.levels(z)).float()
+        image: Tensor = self.synthesis(z, self.levels(z))
+        return image.float()
 
     def projected(self, z: Tensor) -> Tensor:
         """Latent (B, C, h, w) to vectors (B, h, w, D)."""
@@ -62,7 +61,8 @@ class VanillaVq(nn.Module):
 
     def lifted(self, vectors: Tensor) -> Tensor:
         """Vectors (B, h, w, D) to a latent (B, C, h, w)."""
-        return (vectors @ self.restore.T).permute(0, 3, 1, 2)
+        with torch.autocast(vectors.device.type, enabled=False):
+            return (vectors @ self.restore.T).permute(0, 3, 1, 2)
 
     def levels(self, batch: Tensor) -> Tensor:
         """The fixed rate level, (B,)."""
@@ -73,7 +73,8 @@ class VanillaVq(nn.Module):
         """Nearest codewords (N,) of vectors (N, D)."""
         energy = self.codebook.square().sum(1)
         parts = vectors.split(1024)  # bounds memory: (1024, K)
-        return torch.cat([(energy - 2 * part @ self.codebook.T).argmin(1) for part in parts])
+        with torch.autocast(vectors.device.type, enabled=False):  # close codewords part only in float32
+            return torch.cat([(energy - 2 * part @ self.codebook.T).argmin(1) for part in parts])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mean squared error (B,) and commitment (B,), both on the 0..255 scale, vectors (N, D) and codes (N,).
@@ -85,8 +86,7 @@ class VanillaVq(nn.Module):
         codes = self.assign(vectors.detach().flatten(0, 2))  # (N,)
         words = F.embedding(codes, self.codebook).view_as(vectors)
         restored = self.picture(vectors + (words - vectors).detach())
-        if not self.training:
-            restored = restored.round().clamp(0, 255)
+        restored = restored.clamp(-0.5, 255.5) if self.training else restored.round().clamp(0, 255)
         error = (restored - image).square().mean((1, 2, 3))
         commitment = (vectors - words).square().sum((1, 2, 3)) / image[0].numel()
         return error, commitment, vectors.detach().flatten(0, 2), codes
@@ -110,7 +110,7 @@ class VanillaVq(nn.Module):
         self._move(vectors, codes, decay * self.usage)
 
     def _move(self, vectors: Tensor, codes: Tensor, weight: Tensor) -> None:
-        """Move each codeword to the mean of its vectors and of itself, the latter with a ``weight`` (K,)."""
+        """Move each codeword to the mean of its vectors and of itself, the latter with a `weight` (K,)."""
         count = torch.zeros_like(self.usage).index_add_(0, codes, torch.ones_like(vectors[:, 0]))
         moment = (weight[:, None] * self.codebook).index_add_(0, codes, vectors)
         self.usage.copy_(weight + count)
@@ -120,7 +120,7 @@ class VanillaVq(nn.Module):
 
     @torch.no_grad()
     def revive(self, vectors: Tensor, dead: float = 0.5) -> int:
-        """Move codewords used fewer than ``dead`` times of late to random vectors (N, D) of a batch.
+        """Move codewords used fewer than `dead` times of late to random vectors (N, D) of a batch.
 
         Returns how many moved.
         """

@@ -6,27 +6,44 @@ and Gray 1989) over all rate levels at once.  Then the synthesis and the codeboo
 moving averages) settle on each other while the analysis stands still.
 """
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from pqmim.models.quantizer import ProductQuantizer, allocate, level_of_rate
 from pqmim.models.transforms import Analysis, Synthesis
-from pqmim.training import ranks
+from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
-from pqmim.training.loop import run_stage
-from pqmim.training.recipe import Recipe
-from pqmim.training.stages.transforms import ProxyCodec, balanced, center, to_images
+from pqmim.training.recipe import Quantizer, QuantizerSchedule, Recipe
+from pqmim.training.run import Run
+from pqmim.training.stage import Figures, rate_distortion_cost
+from pqmim.training.stages.transforms import CropStage, ProxyCodec, balanced, squared_error
+from pqmim.training.validation import point, to_images
+
+NAME = "quantizer"
+START = "quantizer.start"  # the checkpoint of the fit
+TOGETHER, CROP = 16, 256  # crops at once, and their side, that codebooks are fitted to
 
 
 class QuantizedCodec(nn.Module):
-    """Analysis, product quantizer and synthesis, at ``prices`` (L + 1,) of a bit: the first for gains of level 0, then one a level.
+    """Analysis, product quantizer and synthesis.
 
-    With ``nearest``, bits cost nothing where codewords are chosen, as in plain vector quantization.
+    Args:
+        analysis: Of images to latents.
+        quantizer: Of latents to codes.
+        synthesis: Of latents to images.
+        prices: Squared error worth a bit, (L + 1,): the first for gains of level 0, then one a level.
+        nearest: Whether bits cost nothing where codewords are chosen, as in plain vector quantization.
     """
+
+    prices: Tensor
+    typical: Tensor
+    weight: Tensor
+    usage: Tensor
 
     def __init__(
         self,
@@ -35,7 +52,7 @@ class QuantizedCodec(nn.Module):
         synthesis: Synthesis,
         prices: Tensor,
         nearest: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         self.analysis, self.quantizer, self.synthesis, self.nearest = analysis, quantizer, synthesis, nearest
         self.register_buffer("prices", prices)
@@ -54,14 +71,15 @@ class QuantizedCodec(nn.Module):
 
     @torch.no_grad()
     def latent(self, image: Tensor, rate: Tensor) -> Tensor:
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            return self.analysis(image, level_of_rate(rate)).float()
+        """Latent (B, C, h, w) of images (B, 3, H, W) at fractional rates (B,)."""
+        z: Tensor = self.analysis(image, level_of_rate(rate))
+        return z.float()
 
     @torch.no_grad()
     def observe(self, z: Tensor, rate: Tensor, codes: Tensor, decay: float, *, over_ranks: bool = False) -> None:
         """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point.
 
-        With ``over_ranks`` the latents of all ranks count, and every rank must call it.
+        With `over_ranks` the latents of all ranks count, and every rank must call it.
         """
         quantizer = self.quantizer
         size, codewords, width = quantizer.codebook.shape
@@ -94,7 +112,7 @@ class QuantizedCodec(nn.Module):
 
     @torch.no_grad()
     def revive(self, z: Tensor, rate: Tensor, codes: Tensor, dead: float = 0.5) -> int:
-        """Move codewords used fewer than ``dead`` times to the vectors of this batch that are quantized worst.
+        """Move codewords used fewer than `dead` times to the vectors of this batch that are quantized worst.
 
         Their statistics start anew with one vector's worth, so that the entropy constraint gives them a chance.
         Codeword 0 stays.  Returns how many moved.
@@ -148,72 +166,69 @@ class QuantizedCodec(nn.Module):
     def forward(self, image: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean squared error (B,), latent and codes of images (B, 3, H, W)."""
         z, level = self.latent(image, rate), level_of_rate(rate)
-        codes = self.quantizer.assign(z, rate, self.price(rate))
-        decoded = self.quantizer.restored(self.quantizer.lookup(codes).detach(), level, z.shape[2])
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            restored = self.synthesis(decoded, level)
-        return (restored.float() - image).square().mean((1, 2, 3)), z, codes
+        with torch.autocast(image.device.type, enabled=False):  # close codewords part only in float32
+            codes = self.quantizer.assign(z, rate, self.price(rate))
+            decoded = self.quantizer.restored(self.quantizer.lookup(codes).detach(), level, z.shape[2])
+        return squared_error(self.synthesis(decoded, level), image), z, codes
 
 
 @torch.no_grad()
-def fit(
-    proxy: ProxyCodec,
-    photos: Photos,
-    recipe: Recipe,
-    device: torch.device,
-    *,
-    bits: float = 3.0,
-    codewords: int = 256,
-    most: int = 16,
-    crops: int = 96,
-    rounds: int = 4,
-    uniform: int = 0,
-    nearest: bool = False,
-) -> QuantizedCodec:
-    """Order, group and fit; ``bits`` is the rate of a sub-quantizer at the highest level that grouping aims at.
-
-    For comparison, ``uniform`` sub-quantizers have so many channels each, whatever these carry.
-    """
+def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, run: Run) -> QuantizedCodec:
+    """Order, group and fit the codebooks to the latents of the proxy's analysis."""
     proxy.eval()
-    levels = len(proxy.lambdas)
-    prices = torch.cat([proxy.lambdas.new_tensor([recipe.finest]), proxy.lambdas])
-    batches = []  # (latents of crops, rate) for every rate
-    for number in range(levels + 1):
-        for start in range(0, crops, 16):
-            rate = torch.full((16,), float(number), device=device)
-            images = to_images(photos.crops(16, 256, (recipe.seed, 7, number, start)), device)
-            with torch.autocast(device.type, torch.bfloat16):
+    options, levels = recipe.quantizer, len(proxy.lambdas)
+    batches = _latents(proxy, photos, recipe, run)
+    grids = _grids(proxy, batches)
+    entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
+    order = entropy.sum(0).argsort(descending=True)
+    dimensions = _dimensions(options, entropy[0, order])
+    quantizer = ProductQuantizer(order.cpu(), dimensions, options.codewords, levels).to(run.device)
+    quantizer.log_gain.copy_(proxy.proxy.log_gain)
+    quantizer.log_step.copy_(proxy.proxy.log_step)
+    first = 0
+    for m, d in enumerate(dimensions):
+        samples = torch.cat([grid[:, order[first : first + d]] for grid in grids])
+        quantizer.codebook[m, :, :d] = _frequent(samples, options.codewords)
+        first += d
+    prices = torch.tensor(recipe.prices)
+    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices, options.nearest).to(run.device)
+    model.typical.copy_(torch.cat([proxy.typical[:1], proxy.typical]))
+    for _ in tqdm(range(options.rounds), desc="fit codebooks", unit="round", disable=not run.progress):
+        assigned = [quantizer.assign(z, rate, model.price(rate)) for z, rate in batches]
+        model.weight.zero_()
+        model.usage.zero_()
+        for (z, rate), codes in zip(batches, assigned, strict=True):
+            model.observe(z, rate, codes, decay=1.0)
+    return model
+
+
+def _latents(proxy: ProxyCodec, photos: Photos, recipe: Recipe, run: Run) -> list[tuple[Tensor, Tensor]]:
+    """Latents (B, C, h, w) of crops and their rates (B,), for every whole rate."""
+    batches = []
+    for number in range(len(recipe.prices)):
+        for start in range(0, recipe.quantizer.crops, TOGETHER):
+            rate = torch.full((TOGETHER,), float(number), device=run.device)
+            images = to_images(photos.crops(TOGETHER, CROP, (recipe.seed, 7, number, start)), run.device)
+            with run.autocast():
                 batches.append((proxy.analysis(images, level_of_rate(rate)).float(), rate))
-    grids = [[] for _ in range(levels)]
+    return batches
+
+
+def _grids(proxy: ProxyCodec, batches: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """Integers (N, C) of the scalar proxy at each level."""
+    grids: list[list[Tensor]] = [[] for _ in proxy.lambdas]
     for z, rate in batches:
         level = level_of_rate(rate)
         symbols = proxy.proxy.quantize(z, level)[1].round()
         grids[int(level[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
-    grids = [torch.cat(grid) for grid in grids]  # (N, C) of integers for each level
-    entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
-    order = entropy.sum(0).argsort(descending=True)
-    dimensions = allocate(torch.zeros(len(order)), 1.0, uniform) if uniform else allocate(entropy[0, order], bits, most)
-    quantizer = ProductQuantizer(order.cpu(), dimensions, codewords, levels).to(device)
-    quantizer.log_gain.copy_(proxy.proxy.log_gain)
-    quantizer.log_step.copy_(proxy.proxy.log_step)
-    quantizer.log_gain.requires_grad_(False)
-    quantizer.codebook.requires_grad_(False)
-    start = 0
-    for m, d in enumerate(dimensions):
-        samples = torch.cat([grid[:, order[start : start + d]] for grid in grids])
-        quantizer.codebook[m, :, :d] = _frequent(samples, codewords)
-        start += d
-    model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices, bool(nearest)).to(device)
-    model.typical.copy_(torch.cat([proxy.typical[:1], proxy.typical]))
-    for parameter in model.analysis.parameters():
-        parameter.requires_grad_(False)
-    for _ in tqdm(range(rounds), desc="fit codebooks", unit="round"):
-        assigned = [quantizer.assign(z, rate, model.price(rate)) for z, rate in batches]
-        model.weight.zero_()
-        model.usage.zero_()
-        for (z, rate), codes in zip(batches, assigned):
-            model.observe(z, rate, codes, decay=1.0)
-    return model
+    return [torch.cat(grid) for grid in grids]
+
+
+def _dimensions(options: Quantizer, entropy: Tensor) -> list[int]:
+    """Channels of each sub-quantizer, by the entropies (C,) of the channels in order or evenly."""
+    if options.uniform:
+        return allocate(torch.zeros_like(entropy), 1.0, options.uniform)
+    return allocate(entropy, options.bits, options.most)
 
 
 def _channel_entropy(symbols: Tensor) -> Tensor:
@@ -225,7 +240,7 @@ def _channel_entropy(symbols: Tensor) -> Tensor:
 
 
 def _frequent(samples: Tensor, count: int) -> Tensor:
-    """The ``count`` most frequent integer vectors of (N, d), the zero vector first; a single channel gets its whole range."""
+    """The `count` most frequent integer vectors of (N, d), the zero vector first; a single channel gets its whole range."""
     if samples.shape[1] == 1:
         values = torch.arange(count) - (count - 1) // 2
         return values[values.abs().argsort(stable=True), None].float().to(samples.device)
@@ -239,54 +254,72 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
     return chosen
 
 
-def train_quantizer(
-    recipe: Recipe,
-    model: QuantizedCodec,
-    photos: Photos,
-    folder: Path,
-    device: torch.device,
-    minutes: float,
-    split: float,
-) -> QuantizedCodec:
-    """Let synthesis and codebooks settle; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
-    schedule = recipe.stages["quantizer"]
-    part = ranks.slice_of(schedule.batch)
-    rates = torch.arange(schedule.batch, device=device)[part]
-    validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
+class QuantizerStage(CropStage):
+    """The synthesis by gradients, codebooks and frequencies by moving averages; the analysis stands still."""
 
-    def loss(model: QuantizedCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
-        index = (rates + step * schedule.batch) % len(model.prices)
-        error, z, codes = model(to_images(crops, device), index.float())
+    schedule: QuantizerSchedule
+
+    def step(self, data: NDArray[np.uint8], step: int) -> Figures:
+        """All rates in turns."""
+        model, index = self.model, self.index(step, len(self.model.prices))
+        with self.run.autocast():
+            error, z, codes = model(self.images(data), index.float())
         value = balanced(error, torch.zeros_like(error), model.prices, index, model.typical)
         model.observe(z, index.float(), codes, decay=0.998, over_ranks=True)
-        if schedule.revive_every and (step + 1) % schedule.revive_every == 0:
+        every = self.schedule.revive_every
+        if every and (step + 1) % every == 0:
             model.revive(ranks.gather(z), ranks.gather(index.float()), ranks.gather(codes))
-        return value, {"loss": value.item()}
+        self.learners[0].follow(value)
+        return {"loss": value.item()}
 
-    def evaluate(model: QuantizedCodec) -> dict[str, float]:
-        figures: dict[str, float] = {}
+    def evaluate(self, model: QuantizedCodec) -> Figures:
+        """PSNR and static bits a pixel at each rate, and how many codewords are in use."""
+        figures: Figures = {}
         for index in range(len(model.prices)):
-            rate = torch.full((1,), float(index), device=device)
-            rows = []
-            for image in validation:
+            rate, rows = self.one(index), []
+            for image in self.validation:
                 error, _, codes = model(image, rate)
                 bits = -model.quantizer.log2_probability[index].gather(1, codes[0].T).sum().item()
-                rows.append((10 * np.log10(255**2 / error.item()), 3 * bits / image.numel()))
-            figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
-        return figures | {
-            "sub_quantizers": len(model.quantizer.dimensions),
-            "used": (model.usage.sum(0) > 0.5).float().mean().item(),
-        }
+                rows.append((error.item(), bits / image.numel()))
+            figures |= point(rows, f"_{index}")
+        used = (model.usage.sum(0) > 0.5).float().mean().item()
+        return figures | {"sub_quantizers": len(model.quantizer.dimensions), "used": used}
 
-    return run_stage(
-        "quantizer",
-        model,
-        schedule,
-        folder,
-        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, 2, step), part),
-        loss,
-        evaluate,
-        seed=recipe.seed,
-        minutes=minutes,
-        split=split,
-    )
+    def cost(self, figures: Figures) -> float:
+        """Rate and distortion, all rates alike."""
+        return rate_distortion_cost(figures, self.model.prices.tolist())
+
+
+def train_quantizer(
+    recipe: Recipe, schedule: QuantizerSchedule, model: QuantizedCodec, photos: Photos, run: Run
+) -> QuantizedCodec:
+    """Let synthesis and codebooks settle; returns the averaged model.  See `loop.train` for resuming."""
+    stage = QuantizerStage(NAME, model, recipe, schedule, photos, run)
+    stage.crop_seed = (recipe.seed, 2)
+    found: QuantizedCodec = loop.train(stage)
+    return found
+
+
+def fitted(recipe: Recipe, proxy: ProxyCodec, photos: Photos, run: Run) -> QuantizedCodec:
+    """The fitted quantizer, from its checkpoint if it was fitted before; the first rank fits for all."""
+
+    def make() -> dict[str, Any]:
+        model = fit(proxy, photos, recipe, run)
+        sizes = {"dimensions": model.quantizer.dimensions, "codewords": model.quantizer.codewords}
+        return sizes | {"state": model.state_dict()}
+
+    return rebuild(recipe, run.once(START, make, run.device), run.device)
+
+
+def rebuild(recipe: Recipe, saved: dict[str, Any], device: torch.device) -> QuantizedCodec:
+    """A quantized codec from its saved state, only its synthesis and steps trainable."""
+    config = recipe.config()
+    quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
+    prices = torch.tensor(recipe.prices)
+    model = QuantizedCodec(Analysis(config), quantizer, Synthesis(config), prices, recipe.quantizer.nearest)
+    model.load_state_dict(saved["state"])
+    model.to(device, memory_format=torch.channels_last)
+    model.analysis.requires_grad_(False)
+    quantizer.log_gain.requires_grad_(False)
+    quantizer.codebook.requires_grad_(False)
+    return model

@@ -1,52 +1,55 @@
 """Stage 1: transforms under the scalar proxy (distortion + lambda x rate, all rate levels at once)."""
 
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pqmim.models.proxy import ScalarProxy
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt, start_at_random
-from pqmim.training import ranks
+from pqmim.training import loop, ranks
 from pqmim.training.data import Photos, patches
-from pqmim.training.loop import run_stage
-from pqmim.training.recipe import Recipe, RecipeError
+from pqmim.training.recipe import BaseRecipe, RecipeError, Schedule
+from pqmim.training.run import Run
+from pqmim.training.stage import Figures, Stage, rate_distortion_cost
+from pqmim.training.validation import held_back, point, to_images
+
+NAME = "transforms"
+PATCHES = 40_000  # of 16x16 pixels, whose KLT the transforms start as
 
 
 class ProxyCodec(nn.Module):
     """Analysis, scalar proxy and synthesis, trained together."""
 
-    def __init__(self, config: TransformConfig, lambdas: Tensor):
+    lambdas: Tensor
+    typical: Tensor
+
+    def __init__(self, config: TransformConfig, lambdas: Tensor) -> None:
         super().__init__()
         self.analysis, self.synthesis = Analysis(config), Synthesis(config)
         self.proxy = ScalarProxy(config.latent, config.levels)
         self.register_buffer("lambdas", lambdas)
         self.register_buffer("typical", torch.zeros(len(lambdas)))  # running mean of each level's loss
 
-    def start(self, photos: list[np.ndarray], how: Literal["klt", "random"] = "klt") -> None:
-        sample = torch.from_numpy(patches(photos, 40_000)).permute(0, 3, 1, 2)
+    def start(self, photos: list[NDArray[np.uint8]], how: Literal["klt", "random"] = "klt") -> None:
+        """Start as the KLT of the photos, or as random matrices."""
+        sample = torch.from_numpy(patches(photos, PATCHES)).permute(0, 3, 1, 2)
         begin = start_as_klt if how == "klt" else start_at_random
         deviation = begin(self.analysis, self.synthesis, sample)
         self.proxy.start(deviation, self.lambdas)
 
     def forward(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error (B,) on the 0..255 scale and bits a sample (B,) of images (B, 3, H, W)."""
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            z = self.analysis(image, level)
+        z = self.analysis(image, level)
         decoded, bits = self.proxy(z, level, ranks.uniform_like)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.training):
-            restored = self.synthesis(decoded, level)
-        error = (restored.float() - image).square().mean((1, 2, 3))
-        return error, bits / image[0].numel()
+        return squared_error(self.synthesis(decoded, level), image), bits / image[0].numel()
 
 
-def to_images(crops: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """uint8 (B, H, W, 3) to float32 (B, 3, H, W) in 0..255."""
-    if isinstance(crops, np.ndarray):
-        crops = torch.from_numpy(np.require(crops, requirements=["C", "W"]))
-    return crops.to(device).permute(0, 3, 1, 2).float()
+def squared_error(decoded: Tensor, image: Tensor) -> Tensor:
+    """Mean squared error (B,) of decoded pictures, clipped as a decoder clips them, but for the half that rounds back."""
+    return (decoded.float().clamp(-0.5, 255.5) - image).square().mean((1, 2, 3))
 
 
 def balanced(error: Tensor, rate: Tensor, lambdas: Tensor, index: Tensor, typical: Tensor) -> Tensor:
@@ -61,77 +64,94 @@ def balanced(error: Tensor, rate: Tensor, lambdas: Tensor, index: Tensor, typica
     return (cost / typical[index]).mean()
 
 
-def train_transforms(
-    recipe: Recipe, photos: Photos, folder: Path, device: torch.device, minutes: float, split: float
-) -> ProxyCodec:
-    """Run the stage; returns the averaged model.  See ``run_stage`` for resuming and splitting."""
-    torch.manual_seed(recipe.seed)
-    schedule = recipe.stages["transforms"]
-    lambdas = torch.tensor(recipe.lambdas)
-    model = ProxyCodec(TransformConfig(levels=len(lambdas), **recipe.transforms), lambdas)
-    model.start(photos.train, recipe.start)
-    model.to(device, memory_format=torch.channels_last)
-    part = ranks.slice_of(schedule.batch)
-    levels = torch.arange(schedule.batch, device=device)[part] % len(lambdas)
-    validation = [to_images(center(p)[None], device) for p in photos.held_back[:12]]
+class CropStage(Stage[Any, NDArray[np.uint8]]):
+    """A stage that learns from fresh crops, each at a level, in turns."""
 
-    def loss(model: ProxyCodec, crops: np.ndarray, step: int) -> tuple[Tensor, dict[str, float]]:
-        index = (levels + step * schedule.batch) % len(lambdas)
-        error, rate = model(to_images(crops, device), index.float())
+    def __init__(self, name: str, model: nn.Module, recipe: BaseRecipe, schedule: Schedule, photos: Photos, run: Run):
+        super().__init__(name, model, schedule, run, recipe.seed)
+        self.photos, self.part = photos, ranks.slice_of(schedule.batch)
+        self.crop_seed: tuple[int, ...] = (recipe.seed,)
+        self.levels = torch.arange(schedule.batch, device=run.device)[self.part]
+        self.validation = held_back(photos, run.device)
+
+    def batch(self, step: int) -> NDArray[np.uint8]:
+        """Crops uint8 (B, S, S, 3) of this rank."""
+        size = self.schedule.batch, self.schedule.crop
+        return self.photos.crops(*size, (*self.crop_seed, step), self.part)
+
+    def images(self, crops: NDArray[np.uint8]) -> Tensor:
+        """Crops as float32 (B, 3, S, S) on the device."""
+        return to_images(crops, self.run.device)
+
+    def index(self, step: int, levels: int) -> Tensor:
+        """Levels (B,) of the crops of a step."""
+        return (self.levels + step * self.schedule.batch) % levels
+
+    def one(self, index: int) -> Tensor:
+        """A level for one picture: (1,)."""
+        return torch.full((1,), float(index), device=self.run.device)
+
+
+class TransformsStage(CropStage):
+    """Analysis, synthesis and the proxy's steps and densities."""
+
+    def step(self, data: NDArray[np.uint8], step: int) -> Figures:
+        """All levels in turns."""
+        model, index = self.model, self.index(step, len(self.model.lambdas))
+        with self.run.autocast():
+            error, rate = model(self.images(data), index.float())
         value = balanced(error, rate, model.lambdas, index, model.typical)
-        return value, {"loss": value.item(), "bpp": 3 * rate.mean().item()}
+        self.learners[0].follow(value)
+        return {"loss": value.item(), "bpp": 3 * rate.mean().item()}
 
-    def evaluate(model: ProxyCodec) -> dict[str, float]:
-        figures: dict[str, float] = {}
-        for index in range(len(lambdas)):
-            level = torch.full((1,), float(index), device=device)
-            rows = []
-            for image in validation:
-                y, symbols = model.proxy.quantize(model.analysis(image, level), level)
+    def evaluate(self, model: ProxyCodec) -> Figures:
+        """PSNR and ideal bits a pixel at each level, quantized as in a file."""
+        figures: Figures = {}
+        for index in range(len(model.lambdas)):
+            level, rows = self.one(index), []
+            for image in self.validation:
+                _, symbols = model.proxy.quantize(model.analysis(image, level), level)
                 restored = model.synthesis(model.proxy.dequantize(symbols, level), level).round().clamp(0, 255)
-                mse = (restored - image).square().mean().item()
-                rows.append(
-                    (10 * np.log10(255**2 / mse), 3 * model.proxy.bits(symbols, level).sum().item() / image.numel())
-                )
-            figures[f"psnr_{index}"], figures[f"bpp_{index}"] = np.mean(rows, axis=0)
+                bits = model.proxy.bits(symbols, level).sum().item()
+                rows.append(((restored - image).square().mean().item(), bits / image.numel()))
+            figures |= point(rows, f"_{index}")
         return figures
 
-    return run_stage(
-        "transforms",
-        model,
-        schedule,
-        folder,
-        lambda step: photos.crops(schedule.batch, schedule.crop, (recipe.seed, step), part),
-        loss,
-        evaluate,
-        seed=recipe.seed,
-        minutes=minutes,
-        split=split,
-    )
+    def cost(self, figures: Figures) -> float:
+        """Rate and distortion, all levels alike."""
+        return rate_distortion_cost(figures, self.model.lambdas.tolist())
 
 
-def trained(recipe: Recipe, checkpoint: Path) -> ProxyCodec:
-    """The averaged model of a run's ``transforms.pt``.
+def train_transforms(recipe: BaseRecipe, schedule: Schedule, photos: Photos, run: Run) -> ProxyCodec:
+    """Run the stage; returns the averaged model.  See `loop.train` for resuming."""
+    from pqmim.training.start import proxy_of_release
 
-    Raises ``RecipeError`` if there is none, or one of other transforms or lambdas than the recipe's.
+    torch.manual_seed(recipe.seed)
+    if recipe.start == "release":
+        model = proxy_of_release(recipe, photos, run)
+    else:
+        model = ProxyCodec(recipe.config(), torch.tensor(recipe.lambdas))
+        model.start(photos.train, recipe.start)
+    model.to(run.device, memory_format=torch.channels_last)
+    return loop.train(TransformsStage(NAME, model, recipe, schedule, photos, run))
+
+
+def trained(recipe: BaseRecipe, run: Run) -> ProxyCodec:
+    """The averaged model of the stage's checkpoint in the run's folder.
+
+    Raises:
+        RecipeError: There is none, or one of other transforms or lambdas than the recipe's.
     """
-    if not checkpoint.exists():
-        raise RecipeError(f"{checkpoint} does not exist: train the transforms first, in the same folder.")
+    saved = run.load(NAME)
+    if saved is None:
+        raise RecipeError("does not exist: train the transforms first, in the same folder", run.checkpoint(NAME))
     lambdas = torch.tensor(recipe.lambdas)
-    proxy = ProxyCodec(TransformConfig(levels=len(lambdas), **recipe.transforms), torch.zeros_like(lambdas))
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    proxy = ProxyCodec(recipe.config(), torch.zeros_like(lambdas))
     prefix = "module."  # of torch's AveragedModel
     try:
         proxy.load_state_dict({k.removeprefix(prefix): t for k, t in saved["average"].items() if k.startswith(prefix)})
     except RuntimeError:
         proxy.lambdas.zero_()
     if not torch.equal(proxy.lambdas, lambdas):
-        raise RecipeError(f"{checkpoint} has other transforms or lambdas than the recipe {recipe.name}.")
+        raise RecipeError(f"has other transforms or lambdas than the recipe {recipe.name}", run.checkpoint(NAME))
     return proxy
-
-
-def center(photo: np.ndarray, largest: int = 384) -> np.ndarray:
-    """The middle of a photo (H, W, 3): sides a multiple of 16, at most ``largest``."""
-    height, width = (min(side, largest) // 16 * 16 for side in photo.shape[:2])
-    top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
-    return photo[top : top + height, left : left + width]

@@ -11,9 +11,9 @@ from PIL import Image
 from pqmim.evaluation.codecs import make_codec
 from pqmim.evaluation.run import evaluate
 from pqmim.training.data import Photos
-from pqmim.training.loop import Unfinished
 from pqmim.training.pipeline import train
 from pqmim.training.recipe import RecipeError, load
+from pqmim.training.run import Run, Unfinished
 from pqmim.training.stages.transforms import train_transforms
 
 RECIPE = """\
@@ -21,11 +21,9 @@ name: {name}
 kind: {kind}
 lambdas: [430, 4700, 51000]
 transforms: {{latent: 40, analysis_fine: 1, analysis_coarse: 1, synthesis_coarse: 1, synthesis_fine: 1, expansion: 0.5}}
-hyperprior: {{hidden: 16, hyper_latent: 8}}
-vq: {{bits: {bits}, dimensions: 32, level: 1}}
+{sizes}
 stages:
-  {kind}: {{steps: {steps}, batch: 6, crop: 64, adam: {adam}, warmup: 3, ema: 0.8, log_every: 5, evaluate_every: 5,
-           revive_every: 4}}
+  {kind}: {{steps: {steps}, batch: 6, crop: 64, adam: {adam}, warmup: 3, ema: 0.8, log_every: 5, evaluate_every: 5{revive}}}
 """
 
 
@@ -33,7 +31,13 @@ stages:
 def write(tmp_path):
     def write(kind, name=None, bits=6, steps=20, adam=0.001):
         path = tmp_path / f"{name or kind}.yaml"
-        path.write_text(RECIPE.format(name=name or kind, kind=kind, bits=bits, steps=steps, adam=adam))
+        sizes = {
+            "hyperprior": "hyperprior: {hidden: 16, hyper_latent: 8}",
+            "vq": f"vq: {{bits: {bits}, dimensions: 32, level: 1}}",
+        }[kind]
+        revive = ", revive_every: 4" if kind == "vq" else ""
+        values = {"name": name or kind, "kind": kind, "steps": steps, "adam": adam, "sizes": sizes, "revive": revive}
+        path.write_text(RECIPE.format(**values))
         return path
 
     return write
@@ -44,7 +48,8 @@ def transforms(recipe, folder, tmp_path_factory):
     """A checkpoint of our own first stage, half way."""
     out = tmp_path_factory.mktemp("ours")
     with pytest.raises(Unfinished):
-        train_transforms(load(recipe), Photos(folder), out, torch.device("cpu"), 0.0, float("inf"))
+        plan = load(recipe)
+        train_transforms(plan, plan.stages.transforms, Photos(folder), Run.start(out, minutes=0))
     return out / "transforms.pt"
 
 
@@ -58,7 +63,7 @@ def held_back(out, name, key):
 
 def test_the_hyperprior_learns_and_makes_a_codec(write, folder, tmp_path):
     out = tmp_path / "out"
-    train(write("hyperprior", steps=40, adam=0.004), folder, out)
+    train(write("hyperprior", steps=40, adam=0.004), folder, Run.start(out))
     cost = np.zeros(8)
     for index, price in enumerate((430, 4700, 51000)):
         mse = 255**2 / 10 ** (np.array(held_back(out, "hyperprior", f"psnr_{index}")) / 10)
@@ -77,8 +82,8 @@ def test_the_hyperprior_learns_and_makes_a_codec(write, folder, tmp_path):
 
 def test_vanilla_vq_learns_and_its_models_make_one_codec(write, folder, tmp_path):
     out = tmp_path / "out"
-    train(write("vq", "vq6", bits=6), folder, out)
-    train(write("vq", "vq3", bits=3, steps=5), folder, out)
+    train(write("vq", "vq6", bits=6), folder, Run.start(out))
+    train(write("vq", "vq3", bits=3, steps=5), folder, Run.start(out))
     psnr = held_back(out, "vq6", "psnr")
     assert psnr[-1] > psnr[0] and psnr[-1] > held_back(out, "vq3", "psnr")[-1]
     assert all(0 < bpp <= 6 / 256 * 1.2 for bpp in held_back(out, "vq6", "bpp"))
@@ -93,7 +98,7 @@ def test_vanilla_vq_learns_and_its_models_make_one_codec(write, folder, tmp_path
     one = tmp_path / "one"
     one.mkdir()
     shutil.copy(folder / "00.png", one)
-    results = evaluate(one, [f"vq={out / 'vq6.safetensors'}", f"vq={out / 'vq3.safetensors'}"], progress=False)
+    results = evaluate(one, [f"vq={out / 'vq6.safetensors'}", f"vq={out / 'vq3.safetensors'}"])
     assert [(row["setting"], row["bytes"]) for row in results["codecs"]["vq"]["settings"]] == [
         (bits, len(data)) for bits, data in zip((3, 6), files)
     ]
@@ -105,7 +110,7 @@ def test_starts_from_our_transforms(write, folder, transforms, tmp_path, kind):
     out = tmp_path / "out"
     out.mkdir()
     shutil.copy(transforms, out)
-    train(write(kind, steps=0), folder, out)
+    train(write(kind, steps=0), folder, Run.start(out))
     assert log(out, kind)[0] == {"stage": kind, "step": 0, "start": "transforms.pt"}
     average = torch.load(transforms, weights_only=True)["average"]
     codec = make_codec(kind, [out / f"{kind}.safetensors"])
@@ -122,21 +127,21 @@ def test_other_transforms_are_refused(write, folder, transforms, tmp_path, chang
     path = write("hyperprior")
     path.write_text(path.read_text().replace(*changed))
     with pytest.raises(RecipeError, match=r"transforms\.pt has other transforms or lambdas"):
-        train(path, folder, tmp_path)
+        train(path, folder, Run.start(tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["hyperprior", "vq"])
 def test_a_stopped_run_resumes_to_the_same_weights(write, folder, tmp_path, kind):
     path = write(kind, steps=4)
-    train(path, folder, tmp_path / "whole")
+    train(path, folder, Run.start(tmp_path / "whole"))
     for _ in range(3):
         with pytest.raises(Unfinished, match=f"{kind} stopped"):
-            train(path, folder, tmp_path / "parts", minutes=0)
-    train(path, folder, tmp_path / "parts", minutes=0)
+            train(path, folder, Run.start(tmp_path / "parts", minutes=0))
+    train(path, folder, Run.start(tmp_path / "parts", minutes=0))
     whole, parts = ((tmp_path / run / f"{kind}.safetensors").read_bytes() for run in ("whole", "parts"))
     assert whole == parts
 
 
 def test_a_rival_has_no_stages_to_name(write, folder, tmp_path):
     with pytest.raises(RecipeError, match="of kind vq, whose one stage"):
-        train(write("vq"), folder, tmp_path, stage="transforms")
+        train(write("vq"), folder, Run.start(tmp_path), "transforms")
