@@ -22,16 +22,16 @@ from torch import Tensor
 from pqmim.coding.schedule import passes
 from pqmim.evaluation.bdrate import bd_rate
 from pqmim.models.prior.masked import MaskedPrior
-from pqmim.training import pipeline, recipe
+from pqmim.training import recipe
 from pqmim.training.data import Photos
-from pqmim.training.stages import joint as joint_stage
-from pqmim.training.stages import prior as prior_stage
-from pqmim.training.stages import quantizer as quantizer_stage
-from pqmim.training.stages import transforms as transform_stage
-
-CPU = torch.device("cpu")
-NEVER = float("inf")
-ALL = NEVER, NEVER  # minutes, and megabytes of a part of a checkpoint
+from pqmim.training.joint import JointCodec, rate_distortion
+from pqmim.training.rates import active_at, groups_of, static_bits
+from pqmim.training.run import Run
+from pqmim.training.stages.joint import PHOTOS, SIDE, train_joint
+from pqmim.training.stages.prior import new_prior, train_prior
+from pqmim.training.stages.quantizer import QuantizedCodec, fitted, train_quantizer
+from pqmim.training.stages.transforms import ProxyCodec, train_transforms, trained
+from pqmim.training.validation import held_back
 
 
 class FreeHead(MaskedPrior):
@@ -55,8 +55,6 @@ class Variant:
     words: str
     changes: dict[str, Any] = field(default_factory=dict)
     kind: type[MaskedPrior] = MaskedPrior
-    shares: tuple[float, ...] = (0.12, 0.2, 0.23, 0.23)  # of the rate, of all groups but the last
-    stages: tuple[int, ...] = (4, 2, 2, 2, 2)
 
 
 STARTS = (
@@ -65,7 +63,7 @@ STARTS = (
 )
 QUANTIZERS = (
     Variant("quantizer", "base", "as shipped: entropy-constrained, dimensions by the spectrum, 2.5 bits, K = 256"),
-    Variant("quantizer", "nearest", "nearest codeword", {"quantizer": {"nearest": 1}}),
+    Variant("quantizer", "nearest", "nearest codeword", {"quantizer": {"nearest": True}}),
     Variant("quantizer", "uniform", "2 channels each, whatever they carry", {"quantizer": {"uniform": 2}}),
     Variant("quantizer", "fine", "1.25 bits each: more sub-quantizers", {"quantizer": {"bits": 1.25}}),
     Variant("quantizer", "coarse", "5 bits each: fewer sub-quantizers", {"quantizer": {"bits": 5.0}}),
@@ -74,9 +72,9 @@ QUANTIZERS = (
 )
 PRIORS = (
     Variant("prior", "passes-12", "12 passes, head tied to the codewords and free (as shipped)"),
-    Variant("prior", "passes-8", "8 passes", shares=(0.3, 0.35), stages=(4, 2, 2)),
-    Variant("prior", "passes-4", "4 passes", shares=(), stages=(4,)),
-    Variant("prior", "passes-1", "1 pass", shares=(), stages=(1,)),
+    Variant("prior", "passes-8", "8 passes", {"prior": {"shares": [0.3, 0.35], "stages": [4, 2, 2]}}),
+    Variant("prior", "passes-4", "4 passes", {"prior": {"shares": [], "stages": [4]}}),
+    Variant("prior", "passes-1", "1 pass", {"prior": {"shares": [], "stages": [1]}}),
     Variant("prior", "tied", "12 passes, head tied alone", {"prior": {"rank": 0}}),
     Variant("prior", "free", "12 passes, head free alone, of rank 32", {"prior": {"rank": 32}}, FreeHead),
 )
@@ -91,15 +89,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     args = parser.parse_args()
     plan = recipe.load(args.recipe)
-    photos = Photos(args.data, augment=plan.augment)
+    photos, run = Photos(args.data, augment=plan.augment), Run.start(args.out).computing(plan.precision)
+    stages = [(name, s) for name, s in plan.stages if s is not None]
     found = {
-        "budget": {name: {"steps": s.steps, "batch": s.batch, "crop": s.crop} for name, s in plan.stages.items()},
-        "start": starts(plan, photos, args.out),
+        "budget": {name: {"steps": s.steps, "batch": s.batch, "crop": s.crop} for name, s in stages},
+        "start": starts(plan, photos, run),
     }
-    proxy = transform_stage.trained(plan, args.run / "transforms.pt")
-    found["quantizer"], base = quantizers(plan, proxy, photos, args.out)
-    found["prior"] = priors(plan, base, photos, args.out)
-    found["joint"] = joint(plan, base, photos, args.out)
+    proxy = trained(plan, Run(args.run))
+    found["quantizer"], base = quantizers(plan, proxy, photos, run)
+    found["prior"] = priors(plan, base, photos, run)
+    found["joint"] = joint(plan, base, photos, run)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -112,83 +111,73 @@ def changed(plan: recipe.Recipe, variant: Variant) -> recipe.Recipe:
     return recipe.Recipe.model_validate(values)
 
 
-def starts(plan: recipe.Recipe, photos: Photos, out: Path) -> list[dict]:
+def starts(plan: recipe.Recipe, photos: Photos, run: Run) -> list[dict]:
     for variant in STARTS:
-        transform_stage.train_transforms(changed(plan, variant), photos, out / variant.name, CPU, *ALL)
-    return compared([(v, {}, last(out / v.name / "transforms.jsonl")) for v in STARTS])
+        train_transforms(changed(plan, variant), plan.stages.transforms, photos, run.inside(variant.name))
+    return compared([(v, {}, last(run.folder / v.name / "transforms.jsonl")) for v in STARTS])
 
 
-def quantizers(
-    plan: recipe.Recipe, proxy: transform_stage.ProxyCodec, photos: Photos, out: Path
-) -> tuple[list[dict], quantizer_stage.QuantizedCodec]:
+def quantizers(plan: recipe.Recipe, proxy: ProxyCodec, photos: Photos, run: Run) -> tuple[list[dict], QuantizedCodec]:
     """Rows, and the first variant's codec."""
     runs, base = [], None
     for variant in QUANTIZERS:
-        folder, recipe_ = out / variant.name, changed(plan, variant)
-        folder.mkdir(parents=True, exist_ok=True)
-        fitted = pipeline.fitted(recipe_, copy.deepcopy(proxy), photos, folder, CPU, NEVER)
-        model = quantizer_stage.train_quantizer(recipe_, fitted, photos, folder, CPU, *ALL)
+        here, recipe_ = run.inside(variant.name), changed(plan, variant)
+        model = fitted(recipe_, copy.deepcopy(proxy), photos, here)
+        model = train_quantizer(recipe_, plan.stages.quantizer, model, photos, here)
         base = base or model
         facts = {
             "sub_quantizers": len(model.quantizer.dimensions),
             "codewords": model.quantizer.codewords,
             "widest": max(model.quantizer.dimensions),
         }
-        runs.append((variant, facts, last(folder / "quantizer.jsonl")))
+        runs.append((variant, facts, last(here.folder / "quantizer.jsonl")))
     return compared(runs), base
 
 
-def priors(plan: recipe.Recipe, model: quantizer_stage.QuantizedCodec, photos: Photos, out: Path) -> list[dict]:
+def priors(plan: recipe.Recipe, model: QuantizedCodec, photos: Photos, run: Run) -> list[dict]:
     rows = [{"name": "static", "words": "no prior: static frequencies", "share_of_static": 1.0}]
     rows.insert(0, {"name": "fixed", "words": "no frequencies: 8 bits a symbol sent", "share_of_static": fixed(model)})
-    first = out / PRIORS[0].name / "codes.pt"
     for variant in PRIORS:
-        folder = out / variant.name
-        folder.mkdir(parents=True, exist_ok=True)
-        if first.exists() and not (folder / "codes.pt").exists():
-            (folder / "codes.pt").hardlink_to(first)  # the codes are the same for all
-        trained(changed(plan, variant), model, variant, photos, folder)
-        share = last(folder / "prior.jsonl")["held_back/share_of_static"]
-        count = len(passes(groups_of(model, variant), len(model.quantizer.dimensions)))
+        here = run.inside(variant.name)
+        share_codes(run.inside(PRIORS[0].name), here)  # the codes are the same for all
+        found = with_prior(changed(plan, variant), model, variant, photos, here)
+        share = last(here.folder / "prior.jsonl")["held_back/share_of_static"]
+        count = len(passes(found.groups, len(model.quantizer.dimensions)))
         rows.append({"name": variant.name, "words": variant.words, "passes": count, "share_of_static": share})
     return rows
 
 
-def trained(
-    plan: recipe.Recipe, model: quantizer_stage.QuantizedCodec, variant: Variant, photos: Photos, folder: Path
-) -> MaskedPrior:
-    groups = groups_of(model, variant)
-    return prior_stage.train_prior(plan, model, groups, photos, folder, CPU, *ALL, kind=variant.kind)
+def share_codes(source: Run, target: Run) -> None:
+    """Let a run learn from the codes of another one."""
+    if source.has("codes") and not target.has("codes"):
+        target.checkpoint("codes").hardlink_to(source.checkpoint("codes"))
 
 
-def groups_of(model: quantizer_stage.QuantizedCodec, variant: Variant) -> list:
-    return prior_stage.nested_groups(model.entropies()[1 : 1 + len(model.prices) // 2], variant.shares, variant.stages)
+def with_prior(plan: recipe.Recipe, codec: QuantizedCodec, variant: Variant, photos: Photos, run: Run) -> JointCodec:
+    """The codec with a trained prior of the variant's kind."""
+    prior = new_prior(plan, codec, variant.kind)
+    return train_prior(plan, JointCodec(codec, prior, groups_of(plan.prior, codec), codec.active()), photos, run)
 
 
-def fixed(model: quantizer_stage.QuantizedCodec) -> float:
+def fixed(model: QuantizedCodec) -> float:
     """Eight bits for each symbol sent, as a share of static frequencies: the mean over the rates that priors are told at."""
     rates = torch.linspace(0, len(model.prices) - 1, 10)
-    sent = prior_stage.active_at(model.active(), rates)
-    return float((8 * sent / prior_stage.static_bits(model, rates)).mean())
+    sent = active_at(model.active(), rates)
+    return float((8 * sent / static_bits(model, rates)).mean())
 
 
-def joint(plan: recipe.Recipe, model: quantizer_stage.QuantizedCodec, photos: Photos, out: Path) -> list[dict]:
+def joint(plan: recipe.Recipe, codec: QuantizedCodec, photos: Photos, run: Run) -> list[dict]:
     """From the same codec and prior: the prior alone for longer, or all together, on as many photos."""
-    base, schedule = PRIORS[0], plan.stages["joint"]
-    groups = groups_of(model, base)
-    prior = trained(plan, model, base, photos, out / base.name)
-    more = schedule.steps * schedule.batch // plan.stages["prior"].batch
-    longer = plan.stages["prior"].model_copy(update={"steps": plan.stages["prior"].steps + more})
-    apart = out / "separate"
-    apart.mkdir(parents=True, exist_ok=True)
-    if not (apart / "codes.pt").exists():
-        (apart / "codes.pt").hardlink_to(out / base.name / "codes.pt")
-    longer = plan.model_copy(update={"stages": {**plan.stages, "prior": longer}})
-    images = joint_stage.held_back(photos, CPU)
-    separate = joint_stage.JointCodec(model, trained(longer, model, base, photos, apart), groups, model.active())
-    curves = {"separate": joint_stage.rate_distortion(separate.eval(), images)}
-    together = joint_stage.train_joint(plan, model, prior, groups, photos, out / "joint", CPU, *ALL)
-    curves["joint"] = joint_stage.rate_distortion(together.eval(), images)
+    base, schedule = PRIORS[0], plan.stages.joint
+    more = plan.stages.prior.steps + schedule.steps * schedule.batch // plan.stages.prior.batch
+    longer = plan.stages.model_copy(update={"prior": plan.stages.prior.model_copy(update={"steps": more})})
+    images = held_back(photos, run.device, PHOTOS, SIDE)
+    share_codes(run.inside(base.name), run.inside("separate"))
+    longer = plan.model_copy(update={"stages": longer})
+    separate = with_prior(longer, codec, base, photos, run.inside("separate"))
+    curves = {"separate": rate_distortion(separate.eval(), images)}
+    together = with_prior(plan, codec, base, photos, run.inside(base.name))
+    curves["joint"] = rate_distortion(train_joint(plan, together, photos, run.inside("joint")).eval(), images)
     words = {"separate": "the prior alone, on as many photos more", "joint": "synthesis and prior together"}
     variants = [Variant("joint", name, words[name]) for name in curves]
     prefixed = [{f"held_back/{k}": v for k, v in curve.items()} for curve in curves.values()]

@@ -20,11 +20,12 @@ from tqdm import tqdm
 
 from pqmim import Codec
 from pqmim.bitstream.container import read
+from pqmim.coding.schedule import passes
 from pqmim.dial import setting
 from pqmim.evaluation.results import write_results
 from pqmim.models.prior.masked import LN2, MaskedPrior, PriorConfig
 from pqmim.models.transforms import blend
-from pqmim.training.stages.prior import ideal_bits
+from pqmim.training.rates import ideal_bits
 
 FLOAT = Path(__file__).parents[1] / "weights" / "default-prior.safetensors"
 
@@ -71,7 +72,7 @@ def measure(
         fixed += active * codes[0].size
         overhead.append(len(data) - bits / 8)
         flat = torch.from_numpy(codes).flatten(1).T[None]
-        floating += ideal_bits(original, flat, rate, active, record.groups, codes.shape[1]) / 8
+        floating += ideal_bits(original, flat, rate, passes(list(record.groups), active), codes.shape[1]) / 8
     p = histogram / histogram.sum(1, keepdims=True).clip(1)
     oracle = -(histogram * np.log2(p.clip(1e-12))).sum() / 8
     table = blend(shipped.flatten(1), rate).view(size, codewords).double().mul(LN2).log_softmax(-1) / LN2

@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 
 from pqmim.evaluation.machine import machine
-from pqmim.models.transforms import STEM, TransformConfig
+from pqmim.models.transforms import STEM
 from pqmim.training import recipe
 from pqmim.training.data import Photos
+from pqmim.training.run import Run
 from pqmim.training.stages.transforms import train_transforms
 
 WARM, STEPS = 10, 40  # steps before the clock starts, and in all
@@ -32,8 +33,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE")
     args = parser.parse_args()
     plan = recipe.load(args.recipe)
-    config = TransformConfig(levels=len(plan.lambdas), **plan.transforms)
-    batch, crop = plan.stages["transforms"].batch, plan.stages["transforms"].crop
+    config = plan.config()
+    batch, crop = plan.stages.transforms.batch, plan.stages.transforms.crop
     seconds = step_seconds(plan, Photos(args.data, augment=plan.augment))
     operations = 2 * 3 * config.multiply_adds() * batch * crop**2
     alone = max(
@@ -54,12 +55,11 @@ def main() -> None:
     print(json.dumps(found, indent=1))
 
 
-def step_seconds(plan: recipe.Recipe, photos: Photos) -> float:
+def step_seconds(plan: recipe.BaseRecipe, photos: Photos) -> float:
     """By the trainer's own log, without evaluations."""
-    schedule = plan.stages["transforms"].model_copy(update={"steps": STEPS, "log_every": WARM, "evaluate_every": 10**9})
-    plan = plan.model_copy(update={"stages": {**plan.stages, "transforms": schedule}})
+    schedule = plan.stages.transforms.model_copy(update={"steps": STEPS, "log_every": WARM, "evaluate_every": 10**9})
     with tempfile.TemporaryDirectory() as folder:
-        train_transforms(plan, photos, Path(folder), torch.device("cpu"), float("inf"), float("inf"))
+        train_transforms(plan, schedule, photos, Run.start(Path(folder)).computing(plan.precision))
         lines = map(json.loads, (Path(folder) / "transforms.jsonl").read_text().splitlines())
         at = {line["step"]: line["seconds"] for line in lines if "gradient" in line}
     return (at[STEPS] - at[WARM]) / (STEPS - WARM)

@@ -54,7 +54,7 @@ def test_crops_are_drawn_by_area(folder):
 
 
 def test_what_cannot_be_read_is_skipped_and_named(folder, tmp_path, caplog):
-    for path in list(sorted(folder.iterdir()))[:3]:
+    for path in sorted(folder.iterdir())[:3]:
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "cut.png").write_bytes((tmp_path / "00.png").read_bytes()[:900])
     (tmp_path / "text.jpg").write_text("no photo")

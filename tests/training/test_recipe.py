@@ -37,7 +37,9 @@ def test_every_field_says_what_it_is(name):
     assert not undescribed
 
 
-@pytest.mark.parametrize(("part", "config", "left_out"), [(Transforms, TransformConfig, {"levels"}), (Prior, PriorConfig, set())])
+@pytest.mark.parametrize(
+    ("part", "config", "left_out"), [(Transforms, TransformConfig, {"levels"}), (Prior, PriorConfig, set())]
+)
 def test_sizes_are_those_of_the_models(part, config, left_out):
     ours = part().model_dump()
     theirs = {field.name: field.default for field in fields(config) if field.name not in left_out}
@@ -47,7 +49,11 @@ def test_sizes_are_those_of_the_models(part, config, left_out):
 def test_groups_are_the_recipes(tmp_path):
     text = RECIPES[0].parent.joinpath("tiny.yaml").read_text()
     path = tmp_path / "groups.yaml"
-    path.write_text(text.replace("rank: 4", "rank: 4, groups: [{start: 0, stop: 3, stages: 3, blocks: 1}, {start: 3, stop: 9, stages: 1}]"))
+    path.write_text(
+        text.replace(
+            "rank: 4", "rank: 4, groups: [{start: 0, stop: 3, stages: 3, blocks: 1}, {start: 3, stop: 9, stages: 1}]"
+        )
+    )
     first, second = load(path).prior.named_groups()
     assert (first.start, first.stop, first.stages, first.blocks, second.blocks) == (0, 3, 3, 1, None)
 
@@ -77,7 +83,10 @@ VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
         (MINIMAL + "prior: {stages: [1]}", "stages: one more"),
         (MINIMAL.replace("prior: {steps: 1", "prior: {crop: 100, steps: 1"), "stages.prior.crop"),
         (MINIMAL.replace("prior: {steps: 1", "prior: {revive_every: 3, steps: 1"), "stages.prior.revive_every"),
-        (MINIMAL.replace("prior: {steps: 1", "prior: {parts: 2, completing: 2, steps: 1"), "stages.prior: .*completing"),
+        (
+            MINIMAL.replace("prior: {steps: 1", "prior: {parts: 2, completing: 2, steps: 1"),
+            "stages.prior: .*completing",
+        ),
         (MINIMAL.replace("finest: 1", ""), "finest"),
         (MINIMAL.replace(", prior: {steps: 1, batch: 1}", ""), "starts from klt needs prior"),
         (MINIMAL + "start: release\nstages: {transforms: {steps: 1, batch: 1}}", "need the stage quantizer"),

@@ -47,8 +47,8 @@ def write(tmp_path):
 def transforms(recipe, folder, tmp_path_factory):
     """A checkpoint of our own first stage, half way."""
     out = tmp_path_factory.mktemp("ours")
+    plan = load(recipe)
     with pytest.raises(Unfinished):
-        plan = load(recipe)
         train_transforms(plan, plan.stages.transforms, Photos(folder), Run.start(out, minutes=0))
     return out / "transforms.pt"
 

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -40,9 +39,7 @@ def save(path: Path, record: Record, model: nn.Module, tables: Tables) -> None:
     path.with_suffix(".part").replace(path)
 
 
-def load(
-    path: str | Path, kind: str, build: Callable[[Record], Model], device: torch.device
-) -> tuple[Model, Tables]:
+def load(path: str | Path, kind: str, build: Callable[[Record], Model], device: torch.device) -> tuple[Model, Tables]:
     """A model in evaluation mode, made by `build` and filled, and its tables.
 
     Raises:

@@ -37,6 +37,7 @@ def save(state: Any, path: Path, megabytes: float = math.inf) -> None:
 
 
 def exists(path: Path) -> bool:
+    """Whether something was saved under `path`, whole or in parts."""
     return path.exists() or _newest(path) is not None
 
 

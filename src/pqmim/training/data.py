@@ -57,7 +57,7 @@ def _decode(item: tuple[str, bytes | None]) -> tuple[str, Photo | None]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return name, np.asarray(image.convert("RGB"))
-    except Exception:  # Pillow's decoders raise whatever they stumble over, and any file may lie in the folder
+    except Exception:  # noqa: BLE001 - Pillow's decoders raise whatever they stumble over, and any file may lie in the folder
         return name, None
 
 
@@ -152,9 +152,7 @@ class Crop:
     colour: NDArray[np.float64] | None
 
 
-def _drawn(
-    photo: int, sides: tuple[int, int], size: int, augment: Augment | None, rng: np.random.Generator
-) -> Crop:
+def _drawn(photo: int, sides: tuple[int, int], size: int, augment: Augment | None, rng: np.random.Generator) -> Crop:
     height, width = sides
     if augment is None:
         largest = min(height, width, 2 * size)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pqmim.coding.schedule import Group, Pass, known_before, passes
+from pqmim.coding.schedule import Group, Pass, known_before
 from pqmim.models.prior.masked import LN2, MaskedPrior
 from pqmim.training.recipe import Prior
 from pqmim.training.stages.quantizer import QuantizedCodec
@@ -49,9 +49,7 @@ def static_bits(codec: QuantizedCodec, rate: Tensor) -> Tensor:
     return torch.lerp(total[low], total[low + 1], rate - low)
 
 
-def bits_of_pass(
-    prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, sub_quantizers: range
-) -> Tensor:
+def bits_of_pass(prior: MaskedPrior, tokens: Tensor, codes: Tensor, active: Tensor, sub_quantizers: range) -> Tensor:
     """Ideal bits (B,) of the codes of `sub_quantizers` at some positions of crops.
 
     Args:
@@ -97,5 +95,3 @@ def tokens_of(prior: MaskedPrior, step: Pass, codes: Tensor, known: Tensor, wher
     options = {} if step.blocks is None else {"blocks": step.blocks}
     tokens: Tensor = prior.tokens(codes, known, rate, height, **options)
     return tokens.flatten(1, 2)
-
-

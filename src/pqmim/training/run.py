@@ -37,7 +37,7 @@ class Run:
     deadline: float = math.inf
     split: float = math.inf
     progress: bool = False
-    precision: Precision = Precision()
+    precision: Precision = field(default_factory=Precision)
     features: Path | None = None
 
     @classmethod
