@@ -59,19 +59,11 @@ def prior_of(release: Release, form: Form = "auto", device: str = "cpu") -> Prio
             from pqmim.models.prior.numpy import NumpyPrior
 
             return NumpyPrior(tensors)
-        return _torch_prior(tensors, device)
+        from pqmim.models.prior.integer import IntegerPrior
+
+        return IntegerPrior(tensors, device)
     except ValueError as error:
         raise WeightsError(f"the prior leaves its arithmetic: {error}", release.name) from error
-
-
-def _torch_prior(tensors: dict[str, NDArray[Any]], device: str) -> Prior:
-    import torch
-
-    from pqmim.models.prior.integer import IntegerPrior
-    from pqmim.surroundings import shielded
-
-    with shielded(torch.device(device)):
-        return IntegerPrior({name: torch.from_numpy(tensor.copy()) for name, tensor in tensors.items()}, device)
 
 
 class Reception:

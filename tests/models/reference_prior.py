@@ -1,6 +1,6 @@
 """The integer prior once more, in plain NumPy int64: slow, literal, and sharing no code with the package.
 
-Follows ``docs/FORMAT.md``.  ``random_tensors`` makes release tensors of any size, extreme ones included.
+Follows `docs/FORMAT.md`. `random_tensors` makes release tensors of any size, extreme ones included.
 """
 
 import numpy as np
@@ -63,8 +63,8 @@ def attend(tensors, index, h):
     return out.reshape(-1, depth)
 
 
-def tokens(tensors, codes, known, quality):
-    """codes, known (h, w, M) to hidden states (h, w, d)."""
+def tokens(tensors, codes, known, quality, blocks=None):
+    """codes, known (h, w, M) to hidden states (h, w, d), after the first `blocks` blocks."""
     height, width, size = codes.shape
     dimensions = tensors["dimensions"].astype(int)
     feature = tensors["feature"].astype(np.int64)
@@ -77,7 +77,7 @@ def tokens(tensors, codes, known, quality):
     )
     x = x.reshape(height, width, -1)
     depth = x.shape[-1]
-    for index in range(sum(name.endswith(".qkv.weight") for name in tensors)):
+    for index in range(sum(name.endswith(".qkv.weight") for name in tensors) if blocks is None else blocks):
         x = x + depthwise(tensors, index, activation(x))
         x = x + linear(tensors, f"{index}.attended", attend(tensors, index, activation(x))).reshape(x.shape)
         a, b = np.split(clip8(linear(tensors, f"{index}.expand", activation(x).reshape(-1, depth))), 2, axis=1)
@@ -97,8 +97,8 @@ def exp2(t):
     return parabola >> (t >> 8)
 
 
-def tables(tensors, hidden, coded):
-    """Cumulative frequencies (N, K + 1) of each sub-quantizer in ``coded`` at hidden states (N, d)."""
+def tables(tensors, hidden, coded, temperature=16):
+    """Cumulative frequencies (N, K + 1) of each sub-quantizer in `coded` at hidden states (N, d)."""
     dimensions = tensors["dimensions"].astype(int)
     found = []
     for m in coded:
@@ -114,7 +114,8 @@ def tables(tensors, hidden, coded):
         rank = tensors["term"].shape[1]
         free = clip8(linear(tensors, "free", hidden, slice(m * rank, (m + 1) * rank)))
         logits = free @ tensors["term"].astype(np.int64)[m] + tensors["static"].astype(np.int64)[m] - energy
-        mass = exp2(np.minimum(logits.max(1, keepdims=True) - logits, 4095)).cumsum(1)
+        deficit = (logits.max(1, keepdims=True) - logits) * 16 // temperature
+        mass = exp2(np.minimum(deficit, 4095)).cumsum(1)
         codewords = logits.shape[1]
         inner = mass * (65536 - codewords) // mass[:, -1:]
         found.append(np.pad(inner, ((0, 0), (1, 0))) + np.arange(codewords + 1))
@@ -124,7 +125,7 @@ def tables(tensors, hidden, coded):
 def random_tensors(
     seed, *, dimensions=(1, 1, 2, 3), codewords=16, width=32, heads=2, hidden=24, blocks=2, rank=4, extreme=False
 ):
-    """Release tensors of the integer prior; ``extreme`` puts every weight at +-127."""
+    """Release tensors of the integer prior; `extreme` puts every weight at +-127."""
     rng = np.random.default_rng(seed)
     size, channels = len(dimensions), sum(dimensions)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from pqmim import release as releases
 from pqmim import rivals
 from pqmim.models.modules import Modules
-from pqmim.models.prior import integer as integer_prior
+from pqmim.models.prior.export import export
 from pqmim.models.prior.masked import MaskedPrior
+from pqmim.models.prior.spec import QUALITIES
 from pqmim.training import ranks, start
 from pqmim.training import recipe as recipes
 from pqmim.training.data import Photos
@@ -128,7 +129,7 @@ def release(path: Path, model: JointCodec, dial: tuple[float, float]) -> int:
         dial: Rates of quality 100 and of quality 0.
     """
     first, last = dial
-    dialled = [round(last + (first - last) * q / 100, 4) for q in range(integer_prior.QUALITIES)]
+    dialled = [round(last + (first - last) * q / 100, 4) for q in range(QUALITIES)]
     rates, codec = torch.tensor(dialled), model.codec
     record = releases.Record(
         transforms=asdict(codec.analysis.config),
@@ -140,5 +141,5 @@ def release(path: Path, model: JointCodec, dial: tuple[float, float]) -> int:
         prices=tuple(round(model.price_scale * price, 3) for price in codec.price(rates).tolist()),
     )
     arrays = Modules(codec.analysis, codec.quantizer, codec.synthesis).arrays()
-    whole = {name: tensor.numpy() for name, tensor in integer_prior.export(model.prior, rates).items()}
+    whole = export(model.prior, rates)
     return releases.save(path, record, {**arrays, "prior": whole})

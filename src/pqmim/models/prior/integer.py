@@ -1,378 +1,321 @@
-"""Integer form of the masked prior: the only one that a file ever sees.
+"""The prior in torch, in integers: on processors and GPUs.
 
-Everything that decides a probability is an integer here, so the same codes give the same frequencies
-on any machine, thread count, instruction set, batch and library version.  Where a float type appears
-it carries integers that it holds exactly, in sums whose every partial sum it holds exactly, so the
-order of summation, fused multiply-adds and reduced-precision modes cannot matter:
-
-========================  ======================================  ============================
-what                      bound                                   carried by
-========================  ======================================  ============================
-linear layers             1,040 x 127 x 127 < 2^24                int32 (``_int_mm``) or float32
-depthwise 3x3             9 x 127 x 127 < 2^18                    float32
-attention scores          64 x 127 x 127 + 2^20 < 2^22            float32
-weights times values      2 x 64 x 256 x 127 + 2^14 < 2^23        float32
-sums, residual stream     < 2^31, checked at load                 int32
-squared distances         16 x (2^46 + 2^47 + 2^46) < 2^53        float64
-logits                    64 x 127 x 127 + 2^14 + 2^23 < 2^24     float32
-cumulative frequencies    256 x 2^15 x 2^16 < 2^40                float64
-========================  ======================================  ============================
-
-Formats: weights int8 with e fractional bits a row, activations int8 with 4, residual stream int32
-with 8, means and codewords 4, precisions 16, energies and logits 8 (in bits, base 2).  ``a >> n`` rounds
-toward minus infinity; rescaling adds half a unit first.  ``docs/FORMAT.md`` states the same arithmetic.
+`spec` says what it computes and why every step is exact. Entry points shield themselves from autocast, gradients, and
+default types and devices of their caller.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pqmim.coding.prior import CumulativeFrequencies
-from pqmim.coding.range_coder import PRECISION
-from pqmim.models.prior.masked import (
-    ACTIVATION,
-    LIMIT,
-    MEAN,
-    RESIDUAL,
-    WINDOW,
-    Linear,
-    MaskedPrior,
-    exponents,
-    from_windows,
-    relative_positions,
-    to_windows,
-)
-from pqmim.models.transforms import blend
+from pqmim.coding.prior import UNIT, Codes, Positions
+from pqmim.models.prior import spec
+from pqmim.models.prior.context import Revealed, one_token
+from pqmim.models.prior.frequencies import MassFrequencies
+from pqmim.models.prior.products import Product, choose, multiply
 
-QUALITIES = 101
-OUTSIDE = -(1 << 24)  # attention score of a key beyond the picture
-NOTHING = (10 << 11) - 1  # deficit of an attention score whose weight is 0, as that of any larger one is
-MOST_DIMENSIONS = 16  # of a sub-quantizer, for the bound on squared distances
-CHUNK = 2048  # tokens worked on at a time
+TOKENS = 2048  # worked on at a time: what lies between two layers stays in the cache
+WINDOWS = TOKENS // spec.WINDOW**2
 ROWS = 1024  # frequency tables made at a time
-EXACT_TERMS = 1040  # products of int8 that float32 sums exactly
-LARGEST_MEAN = 255 << MEAN
-LARGEST_BIAS = 1 << 20  # of an attention score
 
-Tensors = dict[str, Tensor]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-# -- export -------------------------------------------------------------------------------------
+def shielded(function: Callable[P, R]) -> Callable[P, R]:
+    """Run without autocast and gradients, whatever surrounds the call.
 
-
-@torch.no_grad()
-def export(prior: MaskedPrior, rates: Tensor) -> Tensors:
-    """Round a trained prior to its integer form: named int8, int16 and int32 tensors.
-
-    ``rates`` (101,) are the fractional rates of all qualities.
-
-    Raises ``ValueError`` if a sub-quantizer is too large for the bounds above.
+    Not for generators, which would leave the shield up between two values.
     """
-    if max(prior.dimensions) > MOST_DIMENSIONS:
-        raise ValueError(f"a sub-quantizer has more than {MOST_DIMENSIONS} dimensions")
-    found: Tensors = {
-        "dimensions": torch.tensor(prior.dimensions, dtype=torch.int16),
-        "codebook": _fixed(prior.codebook, MEAN, LARGEST_MEAN).to(torch.int16),
-        "feature": _fixed(prior.feature, ACTIVATION, LIMIT).to(torch.int8),
-        "level": _fixed(blend(prior.level, rates.to(prior.level)).flatten(1), RESIDUAL, 1 << 20),
-        "term": _fixed(prior.term, ACTIVATION, LIMIT).to(torch.int8),
-        "static": _fixed(prior.static, RESIDUAL, 1 << 14).to(torch.int16),
-    }
-    found |= _linear("embed", prior.embed, RESIDUAL, pad=True)
-    for name in ("mean", "precision", "free"):
-        found |= _linear(name, getattr(prior, name), ACTIVATION)
-    for index, block in enumerate(prior.blocks):
-        kernel, places = block.depthwise, exponents(block.depthwise)
-        found[f"{index}.depthwise.weight"] = _rows(kernel, places).view(-1, 9).to(torch.int8)
-        found[f"{index}.depthwise.shift"] = (places + ACTIVATION - RESIDUAL).to(torch.int8)
-        found[f"{index}.bias"] = _fixed(block.bias, 2 * ACTIVATION + 3, LARGEST_BIAS).T.contiguous()  # (heads, 225)
-        found |= _linear(f"{index}.qkv", block.qkv, ACTIVATION)
-        found |= _linear(f"{index}.attended", block.attended, RESIDUAL)
-        found |= _linear(f"{index}.expand", block.expand, ACTIVATION)
-        found |= _linear(f"{index}.reduce", block.reduce, RESIDUAL)
-    return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
+    @wraps(function)
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return function(*args, **options)
 
-def _fixed(x: Tensor, bits: int, most: int) -> Tensor:
-    return (x.float() * 2.0**bits).round().clamp(-most, most).to(torch.int32)
-
-
-def _rows(weight: Tensor, places: Tensor) -> Tensor:
-    return (weight.flatten(1) * torch.exp2(places)[:, None]).round().clamp(-LIMIT, LIMIT)
-
-
-def _linear(name: str, layer: Linear, bits: int, pad: bool = False) -> Tensors:
-    """Weights, bias and shift that bring int8 activations to ``bits`` fractional bits; half a unit is in the bias."""
-    places = exponents(layer.weight)
-    shift = (places + ACTIVATION - bits).long()
-    weight = _rows(layer.weight, places).to(torch.int8)
-    if pad:
-        weight = F.pad(weight, (0, -weight.shape[1] % 8))
-    bias = (layer.bias * torch.exp2(places + ACTIVATION)).round().clamp(-(2**28), 2**28).long()
-    bias = bias + torch.bitwise_right_shift(torch.bitwise_left_shift(torch.ones_like(shift), shift), 1)
-    return {f"{name}.weight": weight, f"{name}.bias": bias.to(torch.int32), f"{name}.shift": shift.to(torch.int8)}
-
-
-# -- arithmetic ---------------------------------------------------------------------------------
-
-
-def product(x: Tensor, weight: Tensor) -> Tensor:
-    """Exact product of int8 matrices (N, k) and (k, n): int32 (N, n).
-
-    ``weight`` is given transposed and contiguous along k.  Uses an int8 product where one exists and
-    float32, which is exact up to ``EXACT_TERMS`` terms, elsewhere.
-    """
-    if x.shape[1] > EXACT_TERMS:
-        raise ValueError(f"a product of {x.shape[1]} terms does not fit the exact range")
-    fits_cuda = len(x) > 16 and x.shape[1] % 8 == 0 and weight.shape[1] % 8 == 0
-    if x.device.type == "cpu" or (x.device.type == "cuda" and fits_cuda):
-        return torch._int_mm(x, weight)
-    return (x.float() @ weight.float()).to(torch.int32)
-
-
-def exp2(t: Tensor) -> Tensor:
-    """2**15 * 2**(-t / 256) for int32 t in 0..4095, to 0.5 %: a parabola between powers of two."""
-    fraction = t & 255
-    slope = (fraction * 5250).bitwise_right_shift_(6).sub_(21634 * 4)  # in place: the time goes into memory
-    parabola = slope.mul_(fraction).add_((32768 << 10) + 1023).bitwise_right_shift_(10)
-    return parabola.bitwise_right_shift_(t >> 8)
-
-
-class Exact:
-    """A linear layer in integers."""
-
-    def __init__(self, tensors: Tensors, name: str):
-        self.weight = tensors[f"{name}.weight"].contiguous()  # (n, k)
-        self.bias = tensors[f"{name}.bias"]
-        self.shift = tensors[f"{name}.shift"].to(torch.int32)
-
-    def __call__(self, x: Tensor, rows: slice = slice(None)) -> Tensor:  # (N, k) int8
-        total = product(x, self.weight[rows].T)
-        return total.add_(self.bias[rows]).bitwise_right_shift_(self.shift[rows])  # (N, n) int32
-
-
-def to_activation(x: Tensor) -> Tensor:
-    """Residual stream, or a product of two activations, to int8 activations."""
-    return (x + 8).bitwise_right_shift_(4).clamp_(-LIMIT, LIMIT).to(torch.int8)
-
-
-def activations(x: Tensor) -> Tensor:
-    """The same of a whole residual stream (..., d), some tokens at a time."""
-    h = torch.empty_like(x, dtype=torch.int8)
-    for rows, found in zip(x.view(-1, x.shape[-1]).split(CHUNK), h.view(-1, x.shape[-1]).split(CHUNK)):
-        found.copy_(to_activation(rows))
-    return h
-
-
-def narrow(x: Tensor) -> Tensor:
-    return x.clamp_(-LIMIT, LIMIT).to(torch.int8)
-
-
-def _check_bounds(tensors: Tensors) -> None:
-    """Raise ``ValueError`` where a sum, or the residual stream that all branches add to, could leave what carries it."""
-    stream = int(tensors["level"].long().abs().max())
-    for name in (key.removesuffix(".weight") for key in tensors if key.endswith(".weight")):
-        reach = 127 * tensors[f"{name}.weight"].long().abs().sum(1)
-        if f"{name}.bias" in tensors:
-            reach += tensors[f"{name}.bias"].long().abs()
-        if int(reach.max()) >= 1 << 30:
-            raise ValueError(f"the sums of layer {name} could leave 32 bits")
-        if name == "embed" or name.endswith(("depthwise", "attended", "reduce")):
-            stream += int((reach >> tensors[f"{name}.shift"].long()).max()) + 1
-    if stream >= 1 << 30:
-        raise ValueError("the residual stream could leave 32 bits")
-    for index in range(_blocks(tensors)):
-        if int(tensors[f"{index}.bias"].long().abs().max()) > LARGEST_BIAS:
-            raise ValueError(f"the attention scores of block {index} could leave 24 bits")
-
-
-def _blocks(tensors: Tensors) -> int:
-    return sum(name.endswith(".qkv.weight") for name in tensors)
+    return run
 
 
 class IntegerPrior:
-    """Frequencies of masked codes, exactly.  ``tensors`` as ``export`` makes them."""
+    """A `coding.prior.Prior` in torch.
 
-    def __init__(self, tensors: Tensors, device: str | torch.device = "cpu"):
-        _check_bounds(tensors)
-        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+    Args:
+        tensors: as `export` makes them.
+        device: where it runs.
+        product: the form of integer products; None for the faster one that is exact.
+
+    Raises:
+        ValueError: a number could leave what carries it.
+    """
+
+    @shielded
+    def __init__(
+        self, tensors: spec.Tensors, device: str | torch.device = "cpu", product: Product | None = None
+    ) -> None:
+        spec.check(tensors)
+        self.layout = spec.Layout(tensors)
         self.device = torch.device(device)
-        self.dimensions = tensors["dimensions"].tolist()
-        self.size, self.codewords, _ = tensors["codebook"].shape
-        self.embed, self.mean, self.precision, self.free = (
-            Exact(tensors, n) for n in ("embed", "mean", "precision", "free")
-        )
-        self._blocks = [IntegerBlock(tensors, index) for index in range(_blocks(tensors))]
-        self.feature = tensors["feature"]  # (M, K, D)
-        self.first = [sum(self.dimensions[:m]) for m in range(self.size + 1)]
-        self.level = tensors["level"]
-        self.features = [  # (2 d + 1, K) each
-            torch.cat([words.square(), -2 * words, torch.ones_like(words[:, :1])], 1).T.contiguous()
-            for words in (words[:, :d].double() for words, d in zip(tensors["codebook"], self.dimensions))
-        ]
-        self.one = torch.tensor(65536.0, dtype=torch.float64, device=device)  # in 16 fractional bits
-        self.term = tensors["term"].float()
-        self.static = tensors["static"].float()
-        self.beta = torch.tensor(
-            [round(2 ** (16 + s / 16)) for s in range(-256, 97)], dtype=torch.float64, device=device
-        )
+        self.product: Product = product or choose(self.device)
+        load = Loader(tensors, self.device, self.product)
+        self.level = load("level", torch.int32)
+        self.embed = torch.from_numpy(tensors["embed.weight"][:, self.layout.order]).to(self.device).float()  # (d, F)
+        self.embed_bias, self.embed_shift = load("embed.bias", torch.int32), load("embed.shift", torch.int32)
+        self.code_inputs = spec.code_inputs(tensors)
+        self.layers = [Block(load, index) for index in range(self.layout.blocks)]
+        self.heads = Heads(load, self.layout)
+
+    @property
+    def size(self) -> int:
+        """M, the number of sub-quantizers."""
+        return self.layout.size
+
+    @property
+    def codewords(self) -> int:
+        """K, the number of codewords of each."""
+        return self.layout.codewords
 
     @property
     def blocks(self) -> int:
-        return len(self._blocks)
+        """The number of transformer blocks."""
+        return self.layout.blocks
 
     def context(self, height: int, width: int, quality: int) -> "IntegerContext":
+        """See `coding.prior.Prior.context`."""
         return IntegerContext(self, height, width, quality)
 
-    def blank(self, batch: int, height: int, width: int) -> Tensor:
-        """Input of ``tokens`` with every code masked: int8 (B, h, w, F)."""
-        return torch.zeros((batch, height, width, self.embed.weight.shape[1]), dtype=torch.int8, device=self.device)
 
-    def reveal(self, inputs: Tensor, index: int, positions: Tensor | np.ndarray, codes: Tensor) -> None:
-        """Make the codes (N,) of sub-quantizer ``index`` known at flat ``positions`` (N,) of ``inputs``, in place."""
-        rows, channels = inputs.view(-1, inputs.shape[-1]), self.first[-1]
-        first, last = self.first[index], self.first[index + 1]
-        values = self.feature[index, :, : last - first][codes.long()]  # (N, d)
-        rows[positions, first:last] = values
-        rows[positions, channels + first : channels + last] = values.abs()
-        rows[positions, 2 * channels + index] = 64
+class Loader:
+    """Tensors of a prior on a device, by name."""
 
-    def masked(self, codes: Tensor, known: Tensor) -> Tensor:
-        """Input of ``tokens`` for codes (B, h, w, M) of which ``known`` (same shape, bool) are known."""
-        inputs = self.blank(*codes.shape[:3])
-        for index in range(self.size):
-            positions = known[..., index].flatten().nonzero()[:, 0]
-            self.reveal(inputs, index, positions, codes[..., index].flatten()[positions])
-        return inputs
+    def __init__(self, tensors: spec.Tensors, device: torch.device, product: Product) -> None:
+        self.tensors, self.device = tensors, device
+        self.weight_type = torch.int8 if product == "int8" else torch.float32
 
-    def tokens(self, inputs: Tensor, quality: int, blocks: int | None = None) -> Tensor:
-        """Hidden states int8 (B, h, w, d) of what is known, after the first `blocks` blocks (None: all)."""
-        x = self.embed(inputs.flatten(0, 2)) + self.level[quality]
-        x = x.view(*inputs.shape[:3], -1)
-        for block in self._blocks[:blocks]:
-            x = block(x)
-        return activations(x)
+    def __call__(self, name: str, dtype: torch.dtype) -> Tensor:
+        """A tensor in a type."""
+        return self.move(self.tensors[name], dtype)
 
-    def tables(self, tokens: Tensor, coded: range, temperature: int = 16) -> Iterator[tuple[int, slice, Tensor]]:
-        """Each sub-quantizer of ``coded`` with its cumulative frequencies at tokens (N, d), a slice n of them at a time.
-
-        They are int32 (n, K + 1): as many as stay in the cache until whoever asked has used them.  ``temperature``,
-        in sixteenths, is what logits are divided by; files are coded at 16.
-        """
-        dims = self.dimensions[coded.start : coded.stop]
-        rows = slice(self.first[coded.start], self.first[coded.stop])
-        rank = self.term.shape[1]
-        mean = self.mean(tokens, rows).clamp_(-LARGEST_MEAN, LARGEST_MEAN).double()
-        beta = self.beta[self.precision(tokens, rows).clamp_(-256, 96).long() + 256]
-        free = narrow(self.free(tokens, slice(coded.start * rank, coded.stop * rank))).float().split(rank, 1)
-        for index, f, b, m in zip(coded, free, beta.split(dims, 1), mean.split(dims, 1)):
-            for start in range(0, len(tokens), ROWS):
-                part = slice(start, start + ROWS)
-                logits = torch.addmm(self.static[index], f[part], self.term[index])
-                yield index, part, frequencies(logits.sub_(self._energy(index, b[part], m[part])), temperature)
-
-    def _energy(self, index: int, beta: Tensor, mean: Tensor) -> Tensor:
-        """sqrt(1 + 2 u) of the squared distances u of every codeword: whole float32 (N, K), 8 fractional bits."""
-        moment = beta * mean
-        sums = torch.cat([beta, moment, (moment * mean).sum(1, keepdim=True)], 1)  # 24 fractional bits
-        u = (sums.mul_(2.0**-8) @ self.features[index]).floor_()  # 16 of them
-        return torch.add(self.one, u, alpha=2, out=u).sqrt_().floor_().float()
-
-
-def frequencies(logits: Tensor, temperature: int = 16) -> Tensor:
-    """Cumulative frequencies int32 (N, K + 1) of whole logits (N, K) in bits with 8 fractional bits; none is zero."""
-    deficit = (logits.amax(1, keepdim=True) - logits).clamp_(max=1 << 16).to(torch.int32)
-    if temperature != 16:
-        deficit = deficit.mul_(16).floor_divide_(temperature)
-    mass = exp2(deficit.clamp_(max=4095)).cumsum(1, dtype=torch.float64)  # (N, K)
-    codewords = logits.shape[1]
-    total = mass[:, -1:].clone()
-    table = torch.zeros(len(logits), codewords + 1, dtype=torch.int32, device=logits.device)
-    table[:, 1:] = mass.mul_((1 << PRECISION) - codewords).div_(total).floor_()
-    return table.add_(torch.arange(codewords + 1, device=logits.device, dtype=torch.int32))
+    def move(self, array: NDArray[Any], dtype: torch.dtype) -> Tensor:
+        """An array on the device, in a type."""
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, dtype)
 
 
 class IntegerContext:
-    """What an integer prior knows of one picture: a `coding.prior.Context`."""
+    """A `coding.prior.Context` of an `IntegerPrior`."""
 
+    @shielded
     def __init__(self, prior: IntegerPrior, height: int, width: int, quality: int) -> None:
-        self._prior, self._quality = prior, quality
-        self._inputs = prior.blank(1, height, width)
+        self._prior, self._shape, self._level = prior, (height, width), prior.level[quality]
+        self._revealed = Revealed(prior.layout, prior.code_inputs)
+        self._sums = prior.embed_bias.repeat(height * width, 1)  # of the embedding, before its shift
 
-    def reveal(self, m: int, positions: np.ndarray, codes: np.ndarray) -> None:
-        self._prior.reveal(self._inputs, m, torch.from_numpy(positions), torch.from_numpy(codes).to(self._prior.device))
+    def reveal(self, m: int, positions: Positions, codes: Codes) -> None:
+        """See `coding.prior.Context.reveal`."""
+        self._revealed.add(m, positions, codes)
 
-    def forget(self, positions: np.ndarray) -> None:
-        self._inputs.view(-1, self._inputs.shape[-1])[torch.from_numpy(positions)] = 0
+    @shielded
+    def forget(self, positions: Positions) -> None:
+        """See `coding.prior.Context.forget`."""
+        self._embed()
+        self._sums[self._at(positions)] = self._prior.embed_bias
 
     def frequencies(
-        self, coded: range, positions: np.ndarray, blocks: int | None = None, temperature: int = 16
-    ) -> Iterator[tuple[int, slice, CumulativeFrequencies]]:
-        tokens = self._prior.tokens(self._inputs, self._quality, blocks).flatten(0, 2)[torch.from_numpy(positions)]
-        for m, part, table in self._prior.tables(tokens, coded, temperature):
-            yield m, part, CumulativeFrequencies(table.cpu().numpy())
+        self, coded: range, positions: Positions, blocks: int | None = None, temperature: int = UNIT
+    ) -> Iterator[tuple[int, slice, MassFrequencies]]:
+        """See `coding.prior.Context.frequencies`."""
+        if one_token(self._revealed.nothing, blocks, positions):
+            for m, _, found in self.frequencies(coded, positions[:1], blocks, temperature):
+                yield m, slice(0, len(positions)), found.repeated(len(positions))
+            return
+        parameters = self._prior.heads.parameters(self._tokens(positions, blocks), coded)
+        for m, own in zip(coded, parameters):
+            for at in range(0, len(positions), ROWS):
+                part = slice(at, at + ROWS)
+                yield m, part, self._prior.heads.frequencies(own, m, part, temperature)
+
+    @shielded
+    def _tokens(self, positions: Positions, blocks: int | None) -> Tensor:
+        """Hidden states int8 (n, d) of positions (n,)."""
+        self._embed()
+        layers = self._prior.layers[:blocks]
+        sums = self._sums if layers else self._sums[self._at(positions)]
+        x = sums.bitwise_right_shift(self._prior.embed_shift).add_(self._level)
+        for layer in layers[:-1]:
+            x = layer(x, self._shape, None)
+        if layers:
+            x = layers[-1](x, self._shape, positions)
+        return activations(x)
+
+    def _embed(self) -> None:
+        """Add the codes revealed since to the embedding."""
+        for rows, positions, inputs in self._revealed.take():
+            found = F.linear(torch.from_numpy(inputs).to(self._sums.device).float(), self._prior.embed[:, rows])
+            self._sums.index_add_(0, self._at(positions), found.to(torch.int32))
+
+    def _at(self, positions: Positions) -> Tensor:
+        return torch.from_numpy(positions).to(self._prior.device)
 
 
-class IntegerBlock:
-    """One block of the prior in integers: residual stream in, residual stream out, int32 (B, h, w, d)."""
+def act(x: Tensor) -> Tensor:
+    """Activations int8 of the residual stream, or of a product of two activations."""
+    return (x + 8).bitwise_right_shift_(4).clamp_(-spec.LIMIT, spec.LIMIT).to(torch.int8)
 
-    def __init__(self, tensors: Tensors, index: int):
-        self.kernel = tensors[f"{index}.depthwise.weight"].float().T.contiguous()  # (9, d)
-        self.shift = tensors[f"{index}.depthwise.shift"].to(torch.int32)
-        self.half = torch.bitwise_left_shift(torch.ones_like(self.shift), self.shift) >> 1
-        self.offset = index % 2 * (WINDOW // 2)
+
+def activations(x: Tensor) -> Tensor:
+    """The same of a whole residual stream (n, d), some tokens at a time."""
+    h = torch.empty_like(x, dtype=torch.int8)
+    for rows, found in zip(x.split(TOKENS), h.split(TOKENS)):
+        found.copy_(act(rows))
+    return h
+
+
+class Linear:
+    """A linear layer, and the shift that brings it to its fractional bits."""
+
+    def __init__(self, load: Loader, name: str) -> None:
+        self.weight = load(f"{name}.weight", load.weight_type)  # (n, k)
+        self.bias, self.shift = load(f"{name}.bias", torch.int32), load(f"{name}.shift", torch.int32)
+
+    def __call__(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Outputs int32 (N, n) of activations int8 (N, k)."""
+        return multiply(x, self.weight[rows]).add_(self.bias[rows]).bitwise_right_shift_(self.shift[rows])
+
+    def clipped(self, x: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Outputs int32 (N, n), clipped to what activations are."""
+        return self(x, rows).clamp_(-spec.LIMIT, spec.LIMIT)
+
+
+class Block:
+    """One block: residual stream in, residual stream out, int32 (h * w, d)."""
+
+    def __init__(self, load: Loader, index: int) -> None:
+        self.index = index
+        self.kernel = load(f"{index}.depthwise.weight", torch.float32).T.contiguous()  # (9, d)
+        self.shift = load(f"{index}.depthwise.shift", torch.int32)
+        self.half = torch.bitwise_left_shift(torch.ones_like(self.shift), self.shift).bitwise_right_shift_(1)
+        self.bias = load.move(load.tensors[f"{index}.bias"][:, spec.relative_positions()], torch.float32)
         self.qkv, self.attended, self.expand, self.reduce = (
-            Exact(tensors, f"{index}.{n}") for n in ("qkv", "attended", "expand", "reduce")
+            Linear(load, f"{index}.{name}") for name in ("qkv", "attended", "expand", "reduce")
         )
-        pairs = relative_positions().to(self.kernel.device)
-        self.bias = tensors[f"{index}.bias"][:, pairs].float()  # (heads, 64, 64)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """In place, some ``CHUNK`` tokens at a time: what lies between the layers stays in the cache."""
-        depth = x.shape[-1]
-        self.depthwise(x)
-        mixed = self.attend(x).reshape(-1, depth)
-        for rows, more in zip(x.view(-1, depth).split(CHUNK), mixed.split(CHUNK)):
+    def __call__(self, x: Tensor, shape: tuple[int, int], positions: Positions | None) -> Tensor:
+        """The stream after the block, of all positions, or of `positions` (n,) alone; changes `x`."""
+        self._convolve(x, shape)
+        windows, cells = spec.windows(*shape, self.index), len(x)
+        asked = spec.queries(windows, np.arange(cells) if positions is None else positions, cells)
+        at = None if positions is None else torch.from_numpy(positions).to(x.device)
+        mixed = self._attend(activations(x), asked, at)
+        if at is not None:
+            x = x[at]
+        for rows, more in zip(x.split(TOKENS), mixed.split(TOKENS)):
             rows += self.attended(more)
-            a, b = self.expand(to_activation(rows)).clamp_(-LIMIT, LIMIT).chunk(2, 1)
-            rows += self.reduce(to_activation(a.clamp(min=0).mul_(b)))
+            a, b = self.expand.clipped(act(rows)).chunk(2, 1)
+            rows += self.reduce(act(a.clamp(min=0).mul_(b)))
         return x
 
-    def depthwise(self, x: Tensor) -> None:
-        """Add the convolution of the residual stream to it."""
-        height, width = x.shape[1:3]
-        padded = F.pad(activations(x), (0, 0, 1, 1, 1, 1))
-        for top in range(0, height, count := max(1, CHUNK // width)):
-            stream = x[:, top : top + count]
-            part, total = padded[:, top : top + count + 2].float(), torch.zeros_like(stream, dtype=torch.float32)
+    def _convolve(self, x: Tensor, shape: tuple[int, int]) -> None:
+        """Add the depthwise convolution of the residual stream to it."""
+        height, width = shape
+        padded = F.pad(activations(x).view(height, width, -1), (0, 0, 1, 1, 1, 1))
+        stream = x.view(height, width, -1)
+        for top in range(0, height, count := max(1, TOKENS // width)):
+            part = padded[top : top + count + 2].float()
+            total = torch.zeros_like(stream[top : top + count], dtype=torch.float32)
             for tap, weight in enumerate(self.kernel):
                 row, column = divmod(tap, 3)
-                total.addcmul_(part[:, row : row + stream.shape[1], column : column + width], weight)
-            stream += total.to(torch.int32).add_(self.half).bitwise_right_shift_(self.shift)
+                total.addcmul_(part[row : row + len(total), column : column + width], weight)
+            stream[top : top + count] += total.to(torch.int32).add_(self.half).bitwise_right_shift_(self.shift)
 
-    def attend(self, x: Tensor) -> Tensor:
-        """Attention inside windows of the residual stream: int8 (B, h, w, d)."""
-        windows = to_windows(activations(x), self.offset)  # (W, 64, d)
-        inside = to_windows(torch.ones_like(x[..., :1]), self.offset)[:, None, None, :, 0]  # (W, 1, 1, 64)
-        parts = CHUNK // WINDOW**2
-        mixed = [self._mix(*part) for part in zip(windows.split(parts), inside.split(parts))]
-        return from_windows(torch.cat(mixed), *x.shape[1:3], self.offset)
+    def _attend(self, h: Tensor, asked: spec.Queries, at: Tensor | None) -> Tensor:
+        """What the queries find, int8 (n, d), of activations int8 (h * w, d)."""
+        depth = h.shape[1]
+        keys = self._projected(h, slice(depth, None))
+        queries = self._projected(h if at is None else h[at], slice(depth))
+        mixed = torch.empty_like(queries)
+        index, found, places = (
+            torch.from_numpy(array).to(h.device).split(WINDOWS) for array in (asked.index, asked.windows, asked.places)
+        )
+        for own, window, place in zip(index, found, places):
+            mixed[own] = self._mix(queries[own], keys[window], place, window == len(h))
+        return mixed[:-1]
 
-    def _mix(self, windows: Tensor, inside: Tensor) -> Tensor:
-        """Attention of windows (W, 64, d) over keys that are ``inside`` the grid: int8 (W, 64, d)."""
+    def _projected(self, h: Tensor, rows: slice) -> Tensor:
+        """Queries, or keys and values, int8 (n + 1, c); the last row stands for places that are over."""
+        found = [self.qkv.clipped(part, rows).to(torch.int8) for part in h.split(TOKENS)]
+        return F.pad(torch.cat(found), (0, 0, 0, 1))
+
+    def _mix(self, queries: Tensor, keys: Tensor, places: Tensor, outside: Tensor) -> Tensor:
+        """Attention of windows: queries (V, Q, d) over keys and values (V, 64, 2 d): int8 (V, Q, d)."""
         heads = len(self.bias)
-        qkv = narrow(self.qkv(windows.flatten(0, 1)))
-        q, k, v = qkv.view(*windows.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4).float()
-        scores = (q @ k.transpose(-1, -2)).add_(self.bias)  # (W, heads, 64, 64), 11 fractional bits
-        if not inside.all():
-            scores.masked_fill_(inside == 0, OUTSIDE)
-        t = (scores.amax(-1, keepdim=True) - scores).clamp_(max=NOTHING).to(torch.int16).bitwise_right_shift_(3)
-        weights = 512 - (t & 255)  # 256 x 2^-t, straight between powers of two
+        q = queries.unflatten(2, (heads, -1)).transpose(1, 2).float()  # (V, heads, Q, d')
+        k, v = keys.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4).float()
+        scores = (q @ k.transpose(-1, -2)).add_(self.bias[:, places].transpose(0, 1))  # 11 fractional bits
+        if outside.any():
+            scores.masked_fill_(outside[:, None, None], spec.OUTSIDE)
+        t = (scores.amax(-1, keepdim=True) - scores).clamp_(max=spec.NOTHING).to(torch.int16).bitwise_right_shift_(3)
+        weights = 512 - (t & 255)
         weights = weights.bitwise_right_shift_(t.bitwise_right_shift_(8).add_(1)).float()
-        total = weights.sum(-1, keepdim=True)  # 256..16384
-        # a quotient is no nearer below a whole number than 2^-15, which float32 tells apart up to 128
-        mixed = (weights @ v).mul_(2).add_(total).div_(2 * total).floor_()  # (W, heads, 64, d')
+        total = weights.sum(-1, keepdim=True)  # 256 to 16384
+        # A quotient is no nearer below a whole number than 2^-15, which float32 tells apart up to 128.
+        mixed = (weights @ v).mul_(2).add_(total).div_(2 * total).floor_()  # (V, heads, Q, d')
         return mixed.to(torch.int8).transpose(1, 2).flatten(2)
+
+
+class Heads:
+    """From hidden states to frequencies."""
+
+    def __init__(self, load: Loader, layout: spec.Layout) -> None:
+        self.layout = layout
+        self.mean, self.precision, self.free = (Linear(load, name) for name in ("mean", "precision", "free"))
+        self.term, self.static = load("term", torch.float32), load("static", torch.float32)
+        self.codebook = load("codebook", torch.float64)  # (M, K, D)
+        self.inverse_squares = load.move(spec.inverse_squares(), torch.float64)
+        self.one = load.move(np.array(65536), torch.float64)  # in 16 fractional bits
+
+    @shielded
+    def parameters(self, tokens: Tensor, coded: range) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Of each sub-quantizer: factors of the free term (n, R), inverse squared scales and means (n, d)."""
+        rows = self.layout.channels(coded)
+        dims = self.layout.dimensions[coded.start : coded.stop]
+        mean = self.mean(tokens, rows).clamp_(-spec.LARGEST_MEAN, spec.LARGEST_MEAN).double()
+        precision = self.precision(tokens, rows).clamp_(spec.LEAST_PRECISION, spec.LARGEST_PRECISION)
+        beta = self.inverse_squares[precision.sub_(spec.LEAST_PRECISION).long()]
+        free = self.free.clipped(tokens, self.layout.factors(coded)).float()
+        return [(*found,) for found in zip(free.split(self.layout.rank, 1), beta.split(dims, 1), mean.split(dims, 1))]
+
+    @shielded
+    def frequencies(
+        self, parameters: tuple[Tensor, Tensor, Tensor], m: int, part: slice, temperature: int
+    ) -> MassFrequencies:
+        """Frequencies of sub-quantizer `m` at a part of the positions."""
+        free, beta, mean = (values[part] for values in parameters)
+        logits = torch.addmm(self.static[m], free, self.term[m]).sub_(self._energy(m, beta, mean))
+        deficit = (logits.amax(1, keepdim=True) - logits).clamp_(max=spec.CAPPED).to(torch.int32)
+        if temperature != UNIT:
+            deficit = deficit.mul_(UNIT).floor_divide_(temperature)
+        masses = exp2(deficit.clamp_(max=spec.LARGEST_DEFICIT)).cumsum(1, dtype=torch.int32)
+        return MassFrequencies(masses.cpu().numpy())
+
+    def _energy(self, m: int, beta: Tensor, mean: Tensor) -> Tensor:
+        """sqrt(1 + 2 u) of the squared distances u of every codeword: whole float32 (n, K), 8 fractional bits."""
+        words = self.codebook[m, :, : beta.shape[1]]
+        words = torch.cat([words.square(), -2 * words, torch.ones_like(words[:, :1])], 1)  # (K, 2 d + 1)
+        moment = beta * mean
+        sums = torch.cat([beta, moment, (moment * mean).sum(1, keepdim=True)], 1)  # 24 fractional bits
+        u = (sums.mul_(2.0**-8) @ words.T).floor_()  # 16 of them
+        return torch.add(self.one, u, alpha=2, out=u).sqrt_().floor_().float()
+
+
+def exp2(t: Tensor) -> Tensor:
+    """`spec.exp2` of int32, in place of a table: the time goes into memory."""
+    fraction = t & 255
+    slope = (fraction * spec.CURVATURE).bitwise_right_shift_(6).sub_(4 * ((1 << 14) + spec.CURVATURE))
+    # 1023 makes the shift of a negative number what that of its absolute value is.
+    parabola = slope.mul_(fraction).add_((1 << 25) + 1023).bitwise_right_shift_(10)
+    return parabola.bitwise_right_shift_(t >> 8)

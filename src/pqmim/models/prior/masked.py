@@ -1,6 +1,6 @@
 """Masked prior: a window transformer that predicts masked codes from known ones.
 
-The float form, for training.  Every layer is one that integers can reproduce (``integer_prior``):
+The float form, for training.  Every layer is one that integers can reproduce (`spec`):
 no normalisation, activations clamped to what eight bits hold, rectified gates, weights on a
 power-of-two grid a row.  With ``rounding`` on, the forward pass rounds as the integer form does and
 gradients pass straight through (quantization-aware training).
@@ -18,14 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pqmim.models.prior import spec
+from pqmim.models.prior.spec import ACTIVATION, LIMIT, MEAN, WINDOW
 from pqmim.models.quantizer import channels_of
 from pqmim.models.transforms import blend
 
-WINDOW = 8  # tokens a side of an attention window
-ACTIVATION = 4  # fractional bits of activations: int8 holds +-7.94
-RESIDUAL = 8  # fractional bits of the residual stream
-MEAN = 4  # fractional bits of predicted means and of codewords
-LIMIT = 127
 LN2 = math.log(2)  # attention weights are powers of two
 
 
@@ -105,13 +102,6 @@ def from_windows(x: Tensor, height: int, width: int, shift: int) -> Tensor:
     return x[:, shift : shift + height, shift : shift + width]
 
 
-def relative_positions() -> Tensor:
-    """Index of each (query, key) pair of a window into a table of (2 WINDOW - 1)**2 offsets: (64, 64)."""
-    place = torch.stack(torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")).flatten(1)
-    offset = place[:, :, None] - place[:, None, :] + WINDOW - 1  # (2, 64, 64)
-    return offset[0] * (2 * WINDOW - 1) + offset[1]
-
-
 class Block(nn.Module):
     """Depthwise 3x3, window attention, gated feed-forward: three residual branches that start near zero."""
 
@@ -126,7 +116,7 @@ class Block(nn.Module):
         self.attended = Linear(config.width, config.width, gain=0.1)
         self.expand = Linear(config.width, 2 * config.hidden)
         self.reduce = Linear(config.hidden, config.width, gain=0.1)
-        self.register_buffer("pairs", relative_positions(), persistent=False)
+        self.register_buffer("pairs", torch.from_numpy(spec.relative_positions()), persistent=False)
 
     def forward(self, x: Tensor, rounding: bool) -> Tensor:  # (B, h, w, d)
         kernel = on_grid(self.depthwise) if rounding else self.depthwise
