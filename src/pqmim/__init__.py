@@ -56,6 +56,7 @@ def compress(
     size: int | None = None,
     bpp: float | None = None,
     effort: int | None = None,
+    keep_metadata: bool = False,
 ) -> bytes:
     """The bytes of a .pqm file.
 
@@ -66,12 +67,15 @@ def compress(
         bpp: such a size in bits a pixel.
         effort: steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %, None is 4, or 0 beyond
             8 megapixels.
+        keep_metadata: keep EXIF, XMP and an RGB colour profile, whose colours are then not converted to sRGB.
 
     Raises:
         InvalidImage: the picture cannot be read, or is too large.
         ValueError: a number is out of its range.
     """
-    return shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort)
+    return shared_codec().compress(
+        image, quality, size=size, bpp=bpp, effort=effort, keep_metadata=keep_metadata
+    )
 
 
 def decompress(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,14 +19,16 @@ from PIL import Image
 
 from pqmim import dial
 from pqmim.bitstream.container import CHECKED_FROM, Container, Tag, overhead, read, write
-from pqmim.bitstream.header import Header
+from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import encode, turns
 from pqmim.coding.sampler import COMPLETING, Sampler
-from pqmim.errors import BadArgument, DamagedFile, InvalidImage
+from pqmim.errors import BadArgument, DamagedFile
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
+from pqmim.image.metadata import Metadata
 from pqmim.image.picture import Picture, read_picture
+from pqmim.image.plain import greyed, is_grey, pack_colour, unpack_colour
 from pqmim.image.scale import shrink
 from pqmim.reception import Form, Reception, prior_of
 from pqmim.release import Release, find, load
@@ -93,6 +94,7 @@ class Codec:
         bpp: float | None = None,
         effort: int | None = None,
         max_pixels: int | None = None,
+        keep_metadata: bool = False,
     ) -> Encoded:
         """Encode a picture as a .pqm file.
 
@@ -104,7 +106,8 @@ class Codec:
             bpp: such a size in bits a pixel.
             effort: steps that refine the choice of codes against the pixels (see `encoder`): 0 is fastest, 8 saves
                 another 1 %, None is 4, or 0 beyond 8 megapixels.
-            max_pixels: the most that the picture may have; None: 2^30.
+            max_pixels: the most that the picture may have; None: 67 million.
+            keep_metadata: keep EXIF, XMP and an RGB colour profile, whose colours are then not converted to sRGB.
 
         Raises:
             InvalidImage: there is no picture in what is given, or it is too large.
@@ -115,18 +118,20 @@ class Codec:
         dial.check_effort(effort)
         if size is not None and bpp is not None:
             raise BadArgument("a size is given in bytes or in bits a pixel, not both")
-        picture = read_picture(image)
+        picture = read_picture(image, max_pixels=max_pixels, keep_metadata=keep_metadata)
         height, width = picture.rgb.shape[:2]
-        if max_pixels is not None:
-            _check_pixels(width, height, max_pixels)
         if bpp is not None:
             size = int(bpp * width * height / 8)
         if size is not None:
             return self._encode_to(picture, size, effort)
+        colour = pack_colour(picture.rgb)
+        if colour is not None:
+            header = Header(width, height, 0, 0, kind=Kind.FLAT)
+            return Encoded(write(header, colour, _chunks(picture), b""), width, height, 0, 0, tuple(picture.notes))
         quality, scale = dial.setting(int(quality))
         grid, payload = self._engine().encode(shrink(picture.rgb, scale), quality, effort)
-        chunks = {} if picture.alpha is None else {Tag.ALPHA: encode_alpha(picture.alpha)}
-        data = write(Header(width, height, quality, self.release.id, scale), payload, chunks, grid.codes.tobytes())
+        header = Header(width, height, quality, self.release.id, scale, kind=_kind(picture))
+        data = write(header, payload, _chunks(picture), grid.codes.tobytes())
         return Encoded(data, width, height, quality, scale, tuple(picture.notes))
 
     def receive(self, data: bytes, *, partial: bool = False, max_pixels: int | None = None) -> Received:
@@ -147,6 +152,10 @@ class Codec:
         _check_pixels(header.width, header.height, dial.most_pixels(len(data)) if max_pixels is None else max_pixels)
         if container.complete and not partial:
             container.require_intact()
+        if header.kind is Kind.FLAT:
+            if container.complete and not partial:
+                container.verify(b"")
+            return _flat(container, len(data))
         engine = self._engine(header.weights)
         grid = engine.decode(container)
         verified = container.complete and container.verifies(grid.codes.tobytes())
@@ -192,12 +201,18 @@ class Codec:
         if complete == "sample" and not received.complete:
             codes = self._drawn(received, sampler, steps)
         header = received.header
-        image = self._engine(header.weights).picture(codes, complete != "none")
+        if header.kind is Kind.FLAT:
+            image = Image.fromarray(unpack_colour(received.colour, header.height, header.width))
+        else:
+            image = self._engine(header.weights).picture(codes, complete != "none")
         if image.size != (header.width, header.height):
             image = image.resize((header.width, header.height), Image.Resampling.BICUBIC)
+        if header.kind is Kind.GREY:
+            image = Image.fromarray(greyed(np.asarray(image)))
         alpha = received.chunks.get(Tag.ALPHA)
         if alpha is not None:
             image.putalpha(Image.fromarray(decode_alpha(alpha, (header.height, header.width))))
+        Metadata(*(received.chunks.get(tag, b"") for tag in (Tag.EXIF, Tag.ICC, Tag.XMP))).attach(image)
         return Rendered(image, _invented(received) if invented else None, notes)
 
     def draw(
@@ -237,9 +252,13 @@ class Codec:
         size: int | None = None,
         bpp: float | None = None,
         effort: int | None = None,
+        max_pixels: int | None = None,
+        keep_metadata: bool = False,
     ) -> bytes:
         """The bytes of a .pqm file of a picture: see `encode`."""
-        encoded = self.encode(image, quality, size=size, bpp=bpp, effort=effort)
+        encoded = self.encode(
+            image, quality, size=size, bpp=bpp, effort=effort, max_pixels=max_pixels, keep_metadata=keep_metadata
+        )
         self.notes = list(encoded.notes)
         return encoded.data
 
@@ -327,13 +346,19 @@ class Codec:
     def _encode_to(self, picture: Picture, size: int, effort: int | None) -> Encoded:
         """A bare file of `size` bytes: the first quality whose payload is too long, cut to what fits."""
         height, width = picture.rgb.shape[:2]
-        empty = Header(width, height, 0, self.release.id, framed=False, checked=size >= CHECKED_FROM)
+        colour = pack_colour(picture.rgb)
+        checked, kind = size >= CHECKED_FROM, _kind(picture) if colour is None else Kind.FLAT
+        weights = self.release.id if colour is None else 0
+        empty = Header(width, height, 0, weights, framed=False, kind=kind, checked=checked)
         room = size - overhead(empty)
-        if room < 1:
+        if room < len(colour or b"1"):
             raise BadArgument(f"a file of {size} bytes has no room for more than its header")
         notes = list(picture.notes)
-        if picture.alpha is not None:
-            notes.append("the transparency was dropped: files of an exact size hold colours alone")
+        if _chunks(picture):
+            what = "the transparency" if not picture.metadata else "what goes beside the colours"
+            notes.append(f"{what} was dropped: files of an exact size hold colours alone")
+        if colour is not None:
+            return Encoded(write(empty, colour, {}, b""), width, height, 0, 0, tuple(notes))
         bpp = 8 * room / (width * height)
         scale = sum(bpp < most for most in dial.SCALES)
         rgb = shrink(picture.rgb, scale)
@@ -348,6 +373,8 @@ class Codec:
         return Encoded(write(header, payload[:room], {}, b""), width, height, quality, scale, tuple(notes), len(tried))
 
     def _drawn(self, received: Received, sampler: Sampler, steps: int | None) -> Received:
+        if received.header.kind is Kind.FLAT:
+            return received
         engine = self._engine(received.header.weights)
         with engine.shielded():
             grid = engine.reception.known(received.header, received.codes, received.known)
@@ -475,9 +502,41 @@ class _Engine:
 
 
 def _check_pixels(width: int, height: int, most: int) -> None:
-    check_size(width, height)
-    if width * height > most:
-        raise InvalidImage(f"{width}x{height} pixels are more than {most:,}: raise max_pixels to take them")
+    check_size(width, height, None, most)
+
+
+def _kind(picture: Picture) -> Kind:
+    return Kind.GREY if is_grey(picture.rgb) else Kind.COLOUR
+
+
+def _chunks(picture: Picture) -> dict[int, bytes]:
+    """What goes beside the codes of a picture."""
+    kept = picture.metadata
+    chunks: dict[int, bytes] = {Tag.EXIF: kept.exif, Tag.ICC: kept.icc, Tag.XMP: kept.xmp}
+    if picture.alpha is not None:
+        chunks[Tag.ALPHA] = encode_alpha(picture.alpha)
+    return {tag: data for tag, data in chunks.items() if data}
+
+
+def _flat(container: Container, size: int) -> Received:
+    """What is received of a picture of one colour, which is a middle grey where it was cut off."""
+    header = container.header
+    positions = -(-header.height // STRIDE) * -(-header.width // STRIDE)
+    codes = np.zeros((0, positions), np.uint8)
+    whole = container.payload_size in (None, len(container.payload))
+    verified = container.complete and container.verifies(b"")
+    notes = () if verified else _missing_colour(container, whole)
+    chunks = dict(container.chunks)
+    received = Received(header, codes, codes.astype(bool), 0, chunks, verified, notes, size)
+    return replace(received, colour=container.payload if whole else b"\x80")
+
+
+def _missing_colour(container: Container, whole: bool) -> tuple[str, ...]:
+    if container.complete:
+        return ("the file is damaged: its check fails, and its colour may be wrong",)
+    if container.header.framed:
+        return ("the file is cut: " + ("nothing verifies its colour" if whole else "its colour is not there"),)
+    return ("the file is cut or damaged: its check fails",) if container.intact is False else ()
 
 
 def _invented(received: Received) -> NDArray[np.float32]:

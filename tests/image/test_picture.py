@@ -209,11 +209,11 @@ def test_only_the_first_frame_is_kept_and_told():
     frames = [Image.fromarray(noise(4, 4, 3, seed=i)).convert("P") for i in range(3)]
     data = file_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
     picture = read_picture(data)
-    assert picture.notes == ["only the first of 3 frames is kept"]
+    assert picture.notes == ["only the first of 3 frames is kept", "converted from a palette to full colour"]
     assert np.array_equal(picture.rgb, np.asarray(frames[0].convert("RGB")))
     with Image.open(io.BytesIO(data)) as image:
         image.seek(1)
-        assert read_picture(image).notes == ["only frame 2 of 3 frames is kept"]
+        assert read_picture(image).notes[0] == "only frame 2 of 3 frames is kept"
 
 
 def test_colour_profiles_are_converted():
@@ -258,7 +258,7 @@ def test_cmyk_is_converted_and_told():
 def test_errors_name_the_file(tmp_path):
     text = tmp_path / "photo.txt"
     text.write_text("Not a picture, though it has a long enough text to look at.")
-    with pytest.raises(InvalidImage, match=r"photo\.txt: not an image that Pillow can open$"):
+    with pytest.raises(InvalidImage, match=r"photo\.txt: not an image of a format that is read \(PNG, "):
         read_picture(text)
     with pytest.raises(InvalidImage, match=r"none\.png: cannot be read: No such file or directory$"):
         read_picture(tmp_path / "none.png")
@@ -285,6 +285,7 @@ def test_damaged_files_raise_nothing_but_invalid_image(format):
     exif[0x0112], exif[0x010F] = 6, "maker"
     extra = {"exif": exif, "icc_profile": srgb_profile()} if format in ("PNG", "JPEG", "WEBP", "TIFF") else {}
     data = file_of(Image.fromarray(noise(16, 16, 3)), format, **extra)
+    refused = []
     for _ in range(30):
         damaged = bytearray(data)
         for position in rng.integers(0, min(len(data), 300), 3):
@@ -292,7 +293,9 @@ def test_damaged_files_raise_nothing_but_invalid_image(format):
         try:
             assert read_picture(bytes(damaged)).rgb.ndim == 3
         except InvalidImage as error:
-            assert str(error).startswith(("damaged", "not an image", "too large", "a picture without"))
+            refused.append(str(error))
+    beginnings = ("damaged", "not an image", "too large", "a picture without")
+    assert all(text.startswith(beginnings) for text in refused)
 
 
 def test_pillows_own_limit_neither_warns_nor_stays_changed(monkeypatch):
@@ -306,8 +309,7 @@ def test_pillows_own_limit_neither_warns_nor_stays_changed(monkeypatch):
 
 @pytest.mark.parametrize("width, height", [(65537, 1), (1 << 17, 1 << 17), (40000, 50000)])
 def test_absurd_sizes_are_refused_before_anything_is_allocated(width, height):
-    with pytest.raises(InvalidImage, match="too large"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with pytest.raises(InvalidImage, match="too large"):
         read_picture(png(width, height, 8, 2, b""))
 
 

@@ -3,27 +3,42 @@
 import io
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+Pixels = NDArray[np.uint8]
 
 REDUCED = "reduced from 16 to 8 bits a channel"
 
 
-def to_srgb(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Converts a loaded image of any mode.
+def to_srgb(image: Image.Image, *, keep_profile: bool = False) -> tuple[Pixels, Pixels | None, bytes, list[str]]:
+    """Convert a loaded image of any mode.
 
-    Returns RGB (H, W, 3) uint8; alpha (H, W) uint8, or None where every pixel is opaque; and one line for each
-    thing that the conversion changed or could not keep.
+    Args:
+        image: whose colour profile, if any, is applied.
+        keep_profile: leave the colours of an RGB profile as they are, and give it back.
+
+    Returns:
+        RGB (H, W, 3) uint8; alpha (H, W) uint8, or None where every pixel is opaque; the profile of the colours,
+        empty for sRGB; and one line for each thing that the conversion changed or could not keep.
     """
     notes: list[str] = []
     colours, alpha = _split_alpha(image, notes)
-    if image.info.get("icc_profile") and colours.mode in ("L", "RGB", "CMYK"):
-        colours = _apply_profile(colours, image.info["icc_profile"], notes)
+    icc = image.info.get("icc_profile") or b""
+    kept = b""
+    if icc and colours.mode in ("L", "RGB", "CMYK"):
+        converted = _apply_profile(colours, icc, notes)
+        if keep_profile and colours.mode == "RGB" and converted is not colours:
+            notes.pop()  # that it was converted
+            kept = icc
+        else:
+            colours = converted
     if colours.mode in ("CMYK", "LAB"):
         notes.append(f"converted from {colours.mode} to RGB")
     rgb = np.asarray(colours if colours.mode == "RGB" else colours.convert("RGB"))
     if alpha is not None and alpha.min() == 255:
         alpha = None
-    return rgb, alpha, notes
+    return rgb, alpha, kept, notes
 
 
 def has_deep_colour(image: Image.Image) -> bool:
@@ -39,7 +54,7 @@ def has_deep_colour(image: Image.Image) -> bool:
     return False
 
 
-def _split_alpha(image: Image.Image, notes: list[str]) -> tuple[Image.Image, np.ndarray | None]:
+def _split_alpha(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Pixels | None]:
     """Colours in mode L, RGB, CMYK or LAB (or what Pillow converts to RGB without loss), and alpha (H, W) or None."""
     if image.mode.startswith(("I", "F")):
         return _deep_grey(image, notes)
@@ -57,13 +72,13 @@ def _split_alpha(image: Image.Image, notes: list[str]) -> tuple[Image.Image, np.
     return image, alpha
 
 
-def _deep_grey(image: Image.Image, notes: list[str]) -> tuple[Image.Image, np.ndarray | None]:
+def _deep_grey(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Pixels | None]:
     """Grey of 16 or 32 bits to mode L; a pixel of the colour that a PNG names transparent gets alpha 0."""
     values = np.asarray(image)
     transparent = image.info.get("transparency")
     alpha = None if transparent is None else np.where(values == transparent, 0, 255).astype(np.uint8)
     if image.mode.startswith("I;16"):
-        low, high = 0, 65535
+        low, high = 0.0, 65535.0
     else:
         values = np.where(np.isfinite(values), values, 0)
         low, high = _value_range(values, image.mode)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pqmim.image.picture import to_pil
@@ -14,15 +15,25 @@ PAPER, INK, FAINT = "#ffffff", "#1b1b1f", "#6b6b76"
 
 
 class Cell(NamedTuple):
-    """A picture of the sheet; the caption's first line is printed strong, further lines faint."""
+    """A picture of the sheet.
 
-    image: Image.Image | np.ndarray  # or (H, W, 3) uint8
+    Attributes:
+        image: or pixels (H, W, 3) uint8.
+        caption: its first line is printed strong, further lines faint.
+    """
+
+    image: Image.Image | NDArray[np.uint8]
+    caption: str
+
+
+class _Prepared(NamedTuple):
+    image: Image.Image
     caption: str
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[Cell | tuple]],
-    out: str | os.PathLike,
+    rows: Sequence[Sequence[Cell | tuple[Image.Image | NDArray[np.uint8], str]]],
+    out: str | os.PathLike[str],
     *,
     crop: tuple[int, int, int, int] | None = None,
     zoom: int = 1,
@@ -61,7 +72,7 @@ def contact_sheet(
     return sheet
 
 
-def _prepared(cell: Cell, crop: tuple[int, int, int, int] | None, zoom: int) -> Cell:
+def _prepared(cell: Cell, crop: tuple[int, int, int, int] | None, zoom: int) -> _Prepared:
     image = to_pil(cell.image) if isinstance(cell.image, np.ndarray) else cell.image
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, PAPER), image)
@@ -69,4 +80,4 @@ def _prepared(cell: Cell, crop: tuple[int, int, int, int] | None, zoom: int) -> 
     if crop is not None:
         image = image.crop(crop)
     size = (image.width * zoom, image.height * zoom)
-    return Cell(image.resize(size, Image.Resampling.NEAREST) if zoom > 1 else image, cell.caption)
+    return _Prepared(image.resize(size, Image.Resampling.NEAREST) if zoom > 1 else image, cell.caption)

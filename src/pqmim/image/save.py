@@ -2,18 +2,29 @@
 
 import io
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from PIL import Image
 
 from pqmim.errors import OutputError
 from pqmim.files import write_atomically
+from pqmim.image.metadata import options
 
 
-class Format(NamedTuple):
-    name: str  # as Pillow calls it
-    options: dict
+@dataclass(frozen=True)
+class Format:
+    """How pictures are written by one ending.
+
+    Attributes:
+        name: as Pillow calls the format.
+        options: of Pillow's `save`.
+        alpha: whether the format keeps transparency.
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
     alpha: bool = True
 
 
@@ -21,28 +32,34 @@ JPEG = Format("JPEG", {"quality": 95, "subsampling": "4:4:4"}, alpha=False)
 TIFF = Format("TIFF", {"compression": "tiff_adobe_deflate"})
 
 FORMATS = {
-    ".png": Format("PNG", {}),
+    ".png": Format("PNG"),
     ".jpg": JPEG,
     ".jpeg": JPEG,
     ".webp": Format("WEBP", {"lossless": True, "exact": True}),
     ".avif": Format("AVIF", {"quality": 95, "subsampling": "4:4:4"}),
     ".tif": TIFF,
     ".tiff": TIFF,
-    ".bmp": Format("BMP", {}, alpha=False),
-    ".ppm": Format("PPM", {}, alpha=False),
-    ".tga": Format("TGA", {}),
-    ".jp2": Format("JPEG2000", {}),
+    ".bmp": Format("BMP", alpha=False),
+    ".ppm": Format("PPM", alpha=False),
+    ".tga": Format("TGA"),
+    ".jp2": Format("JPEG2000"),
 }
 
 
 def save(
-    image: Image.Image, target: str | os.PathLike | BinaryIO, *, force: bool = False, ending: str | None = None
+    image: Image.Image, target: str | os.PathLike[str] | BinaryIO, *, force: bool = False, ending: str | None = None
 ) -> list[str]:
-    """Writes an RGB or RGBA image in the format of the target's ending, or of `ending` (default for streams: .png).
+    """Write an RGB or RGBA image in the format of the target's ending, or of `ending` (default for streams: .png).
 
     PNG, WebP, TIFF, BMP, PPM, TGA and JPEG 2000 keep every pixel as it is; JPEG and AVIF are written at quality 95.
-    Returns one line for each thing that the format could not keep. Raises OutputError where the ending or the
-    target's size suits no format, the target exists and `force` is not given, or it cannot be written.
+    EXIF, XMP and a colour profile in the image's `info` are written where the format keeps them.
+
+    Returns:
+        One line for each thing that the format could not keep.
+
+    Raises:
+        OutputError: the ending or the size suits no format, the target exists and `force` is not given, or it cannot
+            be written.
     """
     if not isinstance(target, (str, os.PathLike)):
         data, notes = encode(image, ending or ".png")
@@ -67,13 +84,13 @@ def encode(image: Image.Image, ending: str, name: str | None = None) -> tuple[by
         known = "an ending" if not ending else f"the ending {ending}"
         raise OutputError(f"{known} that no format goes by: use .png, .jpg, .webp, .avif or .tiff", name)
     kind = FORMATS[ending.lower()]
-    notes = []
+    metadata, notes = options(image, kind.name)
     if image.mode == "RGBA" and not kind.alpha:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-        notes.append(f"alpha blended onto white, since {kind.name} keeps none")
+        notes.insert(0, f"alpha blended onto white, since {kind.name} keeps none")
     buffer = io.BytesIO()
     try:
-        image.save(buffer, kind.name, **kind.options)
+        image.save(buffer, kind.name, **kind.options, **metadata)
     except KeyError as error:  # Pillow built without this format
         raise OutputError(f"cannot be written: this Pillow has no {kind.name} encoder", name) from error
     except (OSError, ValueError) as error:

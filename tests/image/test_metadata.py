@@ -1,0 +1,121 @@
+"""EXIF, XMP and profiles: kept when asked for, told when dropped, upright in either case."""
+
+import functools
+import io
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+from pqmim.image.metadata import Metadata, options
+from pqmim.image.picture import read_picture
+from pqmim.image.save import encode
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+UPRIGHT = XMP.replace(b'"6"', b'"1"')
+
+
+def exif(orientation: int = 1) -> Image.Exif:
+    found = Image.Exif()
+    found[ExifTags.Base.Make], found[ExifTags.Base.Orientation] = "a maker", orientation
+    return found
+
+
+@functools.cache  # a new one would have another date
+def wide_profile() -> bytes:
+    """An RGB profile whose primaries are not those of sRGB: red and blue are exchanged."""
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return icc.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+
+
+def picture_of(format: str, **extra) -> bytes:
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 3, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format, **extra)
+    return buffer.getvalue()
+
+
+def make(exif_bytes: bytes) -> tuple[object, object]:
+    found = Image.Exif()
+    found.load(exif_bytes)
+    return found.get(ExifTags.Base.Make), found.get(ExifTags.Base.Orientation)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_exif_is_kept_upright(format):
+    picture = read_picture(picture_of(format, exif=exif(6)), keep_metadata=True)
+    assert picture.rgb.shape == (3, 4, 3)
+    assert make(picture.metadata.exif)[0] == "a maker" and make(picture.metadata.exif)[1] in (1, None)
+    assert picture.metadata.exif[:2] in (b"II", b"MM") and picture.notes == []
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_what_is_not_asked_for_is_told(format):
+    picture = read_picture(picture_of(format, exif=exif()))
+    assert not picture.metadata and picture.notes == ["EXIF metadata dropped"]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "PNG"])
+def test_xmp_is_kept_upright(format):
+    extra = {"xmp": XMP}
+    if format == "PNG":
+        extra = {"pnginfo": PngImagePlugin.PngInfo()}
+        extra["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+    picture = read_picture(picture_of(format, exif=exif(6), **extra), keep_metadata=True)
+    assert picture.metadata.xmp == UPRIGHT
+    assert read_picture(picture_of(format, **extra)).notes == ["XMP metadata dropped"]
+
+
+def test_a_kept_profile_leaves_colours_as_they_are():
+    data = picture_of("PNG", icc_profile=wide_profile())
+    plain, kept, converted = read_picture(picture_of("PNG")), read_picture(data, keep_metadata=True), read_picture(data)
+    assert np.array_equal(kept.rgb, plain.rgb) and kept.metadata.icc == wide_profile() and kept.notes == []
+    assert not np.array_equal(converted.rgb, plain.rgb) and not converted.metadata.icc
+    assert converted.notes == ["converted from sRGB built-in to sRGB"]
+
+
+def test_srgb_needs_no_profile():
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert not read_picture(picture_of("PNG", icc_profile=icc), keep_metadata=True).metadata.icc
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_text_is_told_always(keep):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Title", "a title")
+    assert read_picture(picture_of("PNG", pnginfo=info), keep_metadata=keep).notes == ["text metadata dropped"]
+    assert read_picture(picture_of("JPEG", comment="a word"), keep_metadata=keep).notes == ["text metadata dropped"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".avif", ".tiff"])
+def test_metadata_is_written_where_the_format_keeps_it(ending):
+    found = read_picture(picture_of("JPEG", exif=exif(), xmp=UPRIGHT, icc_profile=wide_profile()), keep_metadata=True)
+    image = Image.fromarray(found.rgb)
+    found.metadata.attach(image)
+    data, notes = encode(image, ending)
+    again = read_picture(data, keep_metadata=True)
+    assert make(again.metadata.exif)[0] == "a maker" and again.metadata.icc == wide_profile()
+    assert notes == (["XMP dropped, since TIFF keeps none"] if ending == ".tiff" else [])
+    assert again.metadata.xmp == (b"" if ending == ".tiff" else UPRIGHT)
+
+
+def test_what_a_format_cannot_keep_is_told():
+    image = Image.new("RGB", (3, 4))
+    Metadata(exif=b"MM", icc=b"profile", xmp=b"<x/>").attach(image)
+    assert options(image, "PPM") == ({}, ["EXIF and XMP and colour profile dropped, since PPM keeps none"])
+    assert encode(Image.new("RGB", (3, 4)), ".ppm")[1] == []
+
+
+@pytest.mark.parametrize("broken", [b"", b"no exif", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"])
+def test_broken_exif_is_dropped_when_turned(broken):
+    assert Metadata(exif=broken).upright().exif == b""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_exif_does_not_keep_a_picture_from_being_read(keep):
+    data = bytearray(picture_of("JPEG", exif=exif(6)))
+    place = data.index(b"Exif\0\0") + 10
+    data[place : place + 4] = b"\xff\xff\xff\xff"
+    picture = read_picture(bytes(data), keep_metadata=keep)
+    assert sorted(picture.rgb.shape) == [3, 3, 4]
