@@ -40,7 +40,7 @@ def encode(table: np.ndarray, symbols: np.ndarray) -> bytes:
 
 def test_example_in_the_documentation():
     results = doctest.testmod(range_coder)
-    assert results.attempted == 3 and results.failed == 0
+    assert results.attempted == 8 and results.failed == 0
 
 
 def test_equal_halves_are_written_as_their_bits():

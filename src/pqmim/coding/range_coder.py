@@ -15,10 +15,11 @@ The interval is held as `low` and `range`, scaled by 2**16 whenever `range` fall
 
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from pqmim import native
 
 PRECISION = 16
 """The frequencies of one symbol's table sum to 1 << PRECISION."""
@@ -57,6 +58,11 @@ class RangeEncoder:
         if (starts < 0).any() or (sizes < 1).any() or (starts > _TOTAL - sizes).any():
             raise ValueError(f"a symbol lies outside 0 <= start < start + size <= {_TOTAL}")
 
+        library = native.library()
+        if library is not None:
+            self._low, self._range, found = library.encode(self._low, self._range, starts, sizes)
+            self._words += found
+            return
         low, range_, words = self._low, self._range, self._words
         for start, end in zip(starts.tolist(), (starts + sizes).tolist()):
             start = range_ * start >> 16
@@ -93,22 +99,43 @@ class RangeDecoder:
     one; decoding stops at the first that is not, so a prefix of the bytes gives a prefix of the symbols. Any bytes at
     all decode to some symbols: damage must be found by other means.
 
+    >>> decoder = RangeDecoder(bytes.fromhex("7e"))
+    >>> table = [[0, 32768, 65000, 65536]] * 2
+    >>> decoder.decode(table), decoder.exhausted
+    (array([0]), True)
+    >>> decoder.feed(bytes.fromhex("f4010c"))
+    >>> decoder.decode(table[1:])
+    array([2])
+
     Attributes:
-        exhausted: a symbol could not be determined; no further call will return any.
+        data: the bytes so far.
+        state: (5,) uint64, for whoever decodes in place of this class: `offset` of the lowest continuation, all zero
+            bits, above the low end of the interval; `range`, the width of the interval; `slack` from that continuation
+            to the highest, all one bits, 0 until the data ends; `position`, bytes taken, unknown ones included; and
+            `exhausted`, 0 or 1.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.exhausted = False
-        self._words = _words(data)
-        self._range = _BOTTOM
-        self._offset = 0  # of the lowest continuation, all zero bits, above the low end of the interval
-        self._slack = 0  # from there to the highest continuation, all one bits: 0 until the data ends
-        for _ in range(2):
-            word, unknown = next(self._words)
-            self._offset = self._offset << 16 | word
-            self._slack = self._slack << 16 | unknown
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytes(data)
+        first = int.from_bytes(self.data[:4].ljust(4, b"\0"), "big")
+        unknown = (1 << 8 * (4 - len(self.data[:4]))) - 1
+        self.state: NDArray[np.uint64] = np.array([first, _BOTTOM, unknown, 4, 0], np.uint64)
 
-    def decode(self, cumulative: np.ndarray) -> np.ndarray:
+    @property
+    def exhausted(self) -> bool:
+        """Whether a symbol could not be determined: no call returns any before `feed`."""
+        return bool(self.state[4])
+
+    def feed(self, data: bytes) -> None:
+        """Append bytes, and go on at the first symbol that was not determined."""
+        offset, range_, slack, position, _ = self.state.tolist()
+        for missing, byte in zip(range(position - len(self.data) - 1, -1, -1), data):
+            offset += byte << 8 * missing
+            slack -= 0xFF << 8 * missing
+        self.data += data
+        self.state[:] = offset, range_, slack, position, 0
+
+    def decode(self, cumulative: ArrayLike) -> NDArray[np.int64]:
         """The next symbols.
 
         Args:
@@ -127,43 +154,40 @@ class RangeDecoder:
             raise ValueError(f"each row of cumulative frequencies must increase strictly from 0 to {_TOTAL}")
         if self.exhausted:
             return np.empty(0, np.int64)
+        library = native.library()
+        if library is not None:
+            return library.decode_tables(self.state, self.data, table)
+        return self._search(table)
 
+    def _search(self, table: NDArray[np.integer]) -> NDArray[np.int64]:
+        """What `decode` returns, without a library."""
         # One flat view for all tables: a search in it touches about log2 K numbers and copies none.
-        bounds = memoryview(np.ascontiguousarray(table, np.uint32).reshape(-1))
+        bounds = np.ascontiguousarray(table, np.uint32).reshape(-1).data
         k = table.shape[1] - 1
-        offset, range_, slack, words = self._offset, self._range, self._slack, self._words
+        offset, range_, slack, position, exhausted = self.state.tolist()
         symbols: list[int] = []
         for first in range(1, len(bounds), k + 1):
             end = bisect_right(bounds, ((offset + 1 << 16) - 1) // range_, first, first + k - 1)
             start = range_ * bounds[end - 1] >> 16
             size = (range_ * bounds[end] >> 16) - start
-            offset -= start
-            if slack and offset + slack >= size:
-                self.exhausted = True
+            if slack and offset - start + slack >= size:
+                exhausted = 1
                 break
             symbols.append(end - first)
+            offset -= start
             range_ = size
             if range_ < 0x1_0000_0000:
-                word, unknown = next(words)
-                offset = offset << 16 | word
-                slack = slack << 16 | unknown
+                known = self.data[position : position + 2]
+                offset = offset << 16 | int.from_bytes(known, "big") << 8 * (2 - len(known))
+                slack = slack << 16 | 0xFFFF >> 8 * len(known)
+                position += 2
                 range_ <<= 16
-        self._offset, self._range, self._slack = offset, range_, slack
+        self.state[:] = offset, range_, slack, position, exhausted
         return np.array(symbols, np.int64)
 
 
-def _integers(values: ArrayLike) -> np.ndarray:
+def _integers(values: ArrayLike) -> NDArray[np.integer]:
     array = np.asarray(values)
     if array.size and array.dtype.kind not in "iu":
         raise ValueError(f"frequencies must be integers, not {array.dtype}")
     return array
-
-
-def _words(data: bytes) -> Iterator[tuple[int, int]]:
-    """Big-endian 16-bit words of the data and on without end, each with a mask of its unknown bits (which are 0)."""
-    for (word,) in struct.iter_unpack(">H", data[: len(data) & ~1]):
-        yield word, 0
-    if len(data) % 2:
-        yield data[-1] << 8, 0xFF
-    while True:
-        yield 0, 0xFFFF

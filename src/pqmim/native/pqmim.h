@@ -1,0 +1,91 @@
+/* The library's functions, as `loader.py` declares them once more for ctypes.
+ *
+ * Everything here works on integers that `docs/FORMAT.md` fixes bit by bit. A prior is read only once it
+ * is made, and may serve several threads; a context belongs to one thread at a time. */
+#ifndef PQMIM_H
+#define PQMIM_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__) && !defined(_WIN32)
+#define PQ_PUBLIC __attribute__((visibility("default")))
+#elif defined(_WIN32)
+#define PQ_PUBLIC __declspec(dllexport)
+#else
+#define PQ_PUBLIC
+#endif
+
+typedef struct pq_prior pq_prior;
+typedef struct pq_context pq_context;
+
+/* Sizes of a prior, in the terms of FORMAT.md. */
+typedef struct {
+    int32_t size;       /* M sub-quantizers */
+    int32_t codewords;  /* K, 2 to 256 */
+    int32_t widest;     /* D, second side of `codebook` and `feature` */
+    int32_t channels;   /* C, sum of the dimensions */
+    int32_t width;      /* d of a token */
+    int32_t heads;
+    int32_t hidden;     /* units of the gated layer */
+    int32_t rank;       /* R of the free term */
+    int32_t blocks;
+    int32_t inputs;     /* columns of `embed.weight` */
+} pq_sizes;
+
+/* What one sub-quantizer's frequencies are made of at `count` positions: rows of the three heads. */
+typedef struct {
+    int32_t m, temperature;        /* temperature in sixteenths */
+    int64_t count;
+    const int32_t *mean, *beta;    /* (count, moments) from the sub-quantizer's first channel on */
+    const int8_t *free;            /* (count, frees) from the sub-quantizer's first row on */
+    int64_t moments, frees;        /* elements from a row to the next */
+} pq_view;
+
+/* State of the range decoder, shared with `coding/range_coder.py`. */
+typedef struct {
+    uint64_t offset, range, slack, position, exhausted;
+} pq_decoder;
+
+/* State of the range encoder, likewise. */
+typedef struct {
+    uint64_t low, range;
+} pq_encoder;
+
+PQ_PUBLIC const char *pq_source(void); /* hash of the sources that this library was built from */
+PQ_PUBLIC int pq_level_count(void);
+PQ_PUBLIC const char *pq_level_name(int level);
+PQ_PUBLIC int pq_level_usable(int level); /* whether this processor has what the level needs */
+
+PQ_PUBLIC pq_prior *pq_prior_new(const pq_sizes *sizes, const void *const *tensors, int level, int threads);
+PQ_PUBLIC void pq_prior_free(pq_prior *prior);
+PQ_PUBLIC pq_context *pq_context_new(pq_prior *prior, int height, int width, int quality);
+PQ_PUBLIC void pq_context_free(pq_context *context);
+PQ_PUBLIC void pq_reveal(pq_context *context, int m, int64_t count, const int64_t *positions, const uint8_t *codes);
+PQ_PUBLIC void pq_forget(pq_context *context, int64_t count, const int64_t *positions);
+
+/* Runs the first `blocks` blocks, then the heads of sub-quantizers `start` to `stop` at the positions. `mean` and
+ * `beta` are (count, channels of these), `free` is (count, rank * (stop - start)). */
+PQ_PUBLIC void pq_heads(pq_context *context, int blocks, int64_t count, const int64_t *positions, int start, int stop,
+                        int32_t *mean, int32_t *beta, int8_t *free_);
+
+/* Elements of a row of masses: K and what it is padded to, with zeros. */
+PQ_PUBLIC int pq_stride(const pq_prior *prior);
+/* Unnormalized masses (count, stride), 0 to 32768, and their totals (count,). */
+PQ_PUBLIC void pq_masses(pq_prior *prior, const pq_view *view, uint16_t *masses, uint32_t *totals);
+/* Cumulative frequency of each code (count, each) and its own. */
+PQ_PUBLIC void pq_intervals(const pq_prior *prior, int64_t count, int64_t each, const uint16_t *masses,
+                            const uint32_t *totals, const uint8_t *codes, int32_t *starts, int32_t *sizes);
+/* Cumulative frequencies (count, K + 1). */
+PQ_PUBLIC void pq_cumulative(const pq_prior *prior, int64_t count, const uint16_t *masses, const uint32_t *totals,
+                             int32_t *cumulative);
+/* Decodes straight from the masses; returns how many codes the bytes determine. */
+PQ_PUBLIC int64_t pq_decode(pq_prior *prior, const pq_view *view, pq_decoder *decoder, const uint8_t *data,
+                            int64_t length, uint8_t *codes);
+
+PQ_PUBLIC int64_t pq_decode_tables(pq_decoder *decoder, const uint8_t *data, int64_t length, int64_t count,
+                                   int64_t codewords, const int32_t *cumulative, int64_t *symbols);
+/* Appends symbols; writes at most `count` words of 17 bits, and returns how many. */
+PQ_PUBLIC int64_t pq_encode(pq_encoder *encoder, int64_t count, const int64_t *starts, const int64_t *sizes,
+                            uint32_t *words);
+
+#endif
