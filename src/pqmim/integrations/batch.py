@@ -1,0 +1,84 @@
+"""Work for an engine that spreads batches over processes and machines. Knows no engine."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pqmim.errors import PqmimError
+
+if TYPE_CHECKING:
+    from pqmim.codec import Codec
+
+Batch = dict[str, NDArray[Any]]
+"""Columns of equal length. Bytes and texts are arrays of objects: NumPy's own bytes lose zeros at their end."""
+
+
+class Compress:
+    """Photos to .pqm files, a batch at a time; a photo that cannot be compressed is a row with an error.
+
+    An instance goes to other processes without its codec, which is opened at the first batch and then kept.
+
+    Args:
+        quality: 0 to 100.
+        device: "cpu", or "cuda" on workers that have one.
+        threads: of one worker; engines run one a core.
+        weights: a file of weights; None: those of the package.
+        options: others of `Codec.encode`: size, bpp, effort, max_pixels.
+    """
+
+    def __init__(
+        self,
+        quality: int = 50,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        weights: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._codec: Codec | None = None
+        self._opening = {"weights": weights, "device": device, "threads": threads}
+        self._options = {"quality": quality, **options}
+
+    def __call__(self, batch: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Batch:
+        """Compress the photos of a batch.
+
+        Args:
+            batch: columns `path`, and `bytes` of image files.
+
+        Returns:
+            Columns `path` as given; `sha256` of the photo's bytes; `data`, the .pqm file, empty after an error; `bpp`,
+            0 after an error; `error`, empty where there is none.
+        """
+        rows = [self.row(str(path), bytes(photo)) for path, photo in zip(batch["path"], batch["bytes"])]
+        return {name: _column([row[name] for row in rows]) for name in ("path", "sha256", "data", "bpp", "error")}
+
+    def row(self, path: str, photo: bytes) -> dict[str, Any]:
+        """One photo's row of the result."""
+        row = {"path": path, "sha256": hashlib.sha256(photo).hexdigest(), "data": b"", "bpp": 0.0, "error": ""}
+        try:
+            encoded = self.codec.encode(photo, **self._options)
+        except (PqmimError, ValueError, MemoryError) as error:
+            return row | {"error": str(error) or type(error).__name__}
+        bpp = 8 * len(encoded.data) / (encoded.width * encoded.height)
+        return row | {"data": encoded.data, "bpp": bpp}
+
+    @property
+    def codec(self) -> "Codec":
+        """That of this process, opened when it is first asked for."""
+        if self._codec is None:
+            from pqmim.codec import Codec
+
+            self._codec = Codec(**self._opening)  # type: ignore[arg-type]
+        return self._codec
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_codec": None}
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    column = np.empty(len(values), float if values and isinstance(values[0], float) else object)
+    column[:] = values
+    return column

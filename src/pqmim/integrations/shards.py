@@ -1,0 +1,128 @@
+"""An archive of photos in shards: what is done is done, and a job that dies goes on.
+
+    archive/shard-00012.tar     the .pqm files, under the names of their photos
+    archive/shard-00012.jsonl   the list of them, one JSON object a line: path, sha256, bytes, bpp, error
+
+The list is written last, whole or not at all: a shard that has one is done. Millions of small files stay away from
+file systems that do not like them, and no photo is lost or doubled however often the job dies.
+"""
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pqmim.files import write_atomically
+from pqmim.integrations.batch import Compress
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Photos that are worked on together.
+
+    Attributes:
+        name: of its files in the archive, without an ending.
+        paths: of the photos, below the folder of all.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Changes with the list of photos."""
+        return hashlib.sha256("\0".join(self.paths).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def plan(photos: str | os.PathLike[str], size: int = 100) -> list[Shard]:
+    """The photos of a tree in shards of `size`, always the same for the same tree."""
+    root = Path(photos)
+    paths = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in ENDINGS)
+    return [
+        Shard(f"shard-{number:05}", tuple(paths[start : start + size]))
+        for number, start in enumerate(range(0, len(paths), size))
+    ]
+
+
+def left(shards: Iterable[Shard], archive: str | os.PathLike[str]) -> list[Shard]:
+    """Those that are not done yet."""
+    return [shard for shard in shards if not _is_done(shard, Path(archive))]
+
+
+class CompressShard:
+    """Does one shard: reads its photos, compresses them, writes its two files.
+
+    Args:
+        photos: the folder of all photos.
+        archive: the folder of the archive, which exists.
+        compress: what to do with a photo.
+    """
+
+    def __init__(
+        self, photos: str | os.PathLike[str], archive: str | os.PathLike[str], compress: Compress | None = None
+    ) -> None:
+        self._photos, self._archive = Path(photos), Path(archive)
+        self._compress = compress or Compress()
+
+    def __call__(self, shard: Shard) -> dict[str, Any]:
+        """Do it.
+
+        Returns:
+            `shard`, `photos`, `errors`, `bytes_in`, `bytes_out`.
+        """
+        rows: list[dict[str, Any]] = []
+        buffer = io.BytesIO()
+        bytes_in = 0
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for path in shard.paths:
+                row = self._row(path)
+                bytes_in += row.pop("bytes_in")
+                data = row.pop("data")
+                if data:
+                    member = tarfile.TarInfo(f"{path}.pqm")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+                rows.append({**row, "bytes": len(data)})
+        head = {"shard": shard.name, "digest": shard.digest, "photos": len(rows)}
+        lines = "".join(json.dumps(line) + "\n" for line in [head, *rows])
+        write_atomically(self._archive / f"{shard.name}.tar", buffer.getvalue(), force=True)
+        write_atomically(self._archive / f"{shard.name}.jsonl", lines.encode(), force=True)
+        return {
+            "shard": shard.name,
+            "photos": len(rows),
+            "errors": sum(bool(row["error"]) for row in rows),
+            "bytes_in": bytes_in,
+            "bytes_out": sum(row["bytes"] for row in rows),
+        }
+
+    def _row(self, path: str) -> dict[str, Any]:
+        try:
+            photo = (self._photos / path).read_bytes()
+        except OSError as error:
+            message = error.strerror or str(error)
+            return {"path": path, "sha256": "", "data": b"", "bpp": 0.0, "error": message, "bytes_in": 0}
+        return self._compress.row(path, photo) | {"bytes_in": len(photo)}
+
+
+def manifest(archive: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The rows of all shards that are done, each with the name of its shard."""
+    rows = []
+    for path in sorted(Path(archive).glob("shard-*.jsonl")):
+        head, *lines = map(json.loads, path.read_text().splitlines())
+        rows += [{"shard": head["shard"], **line} for line in lines]
+    return rows
+
+
+def _is_done(shard: Shard, archive: Path) -> bool:
+    try:
+        with open(archive / f"{shard.name}.jsonl") as file:
+            return bool(json.loads(file.readline())["digest"] == shard.digest)
+    except (OSError, ValueError, KeyError):
+        return False

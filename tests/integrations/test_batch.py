@@ -1,0 +1,130 @@
+import io
+import pickle
+import subprocess
+import sys
+import tarfile
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pqmim.batch import Compress, CompressShard, left, manifest, plan
+from pqmim.errors import InvalidImage
+from pqmim.results import Encoded
+
+ROOT = Path(__file__).parents[2]
+
+
+def png(value: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def codec(monkeypatch):
+    class Codec:
+        opened = 0
+
+        def __init__(self, weights, device, threads):
+            Codec.opened += 1
+            assert (weights, device, threads) == (None, "cpu", 1)
+
+        def encode(self, photo, **options):
+            Codec.options = options
+            if not photo.startswith(b"\x89PNG"):
+                raise InvalidImage("no picture")
+            red = Image.open(io.BytesIO(photo)).getpixel((0, 0))[0]
+            return Encoded(bytes([red, 0, 0]), 8, 8, options["quality"])
+
+    module = types.ModuleType("pqmim.codec")
+    module.Codec = Codec
+    monkeypatch.setitem(sys.modules, "pqmim.codec", module)
+    return Codec
+
+
+@pytest.mark.parametrize("kind", [list, lambda values: np.array(values, object)])
+def test_a_bad_photo_is_a_row(codec, kind):
+    compress = Compress(30, effort=0)
+    result = compress({"path": kind(["a", "b", "c"]), "bytes": kind([png(1), b"none", png(2)])})
+    assert result["path"].tolist() == ["a", "b", "c"]
+    assert result["data"].tolist() == [b"\1\0\0", b"", b"\2\0\0"]  # zeros at the end are kept
+    assert result["error"].tolist() == ["", "no picture", ""]
+    assert result["bpp"].tolist() == [24 / 64, 0, 24 / 64] and len(set(result["sha256"])) == 3
+    assert codec.options == {"quality": 30, "effort": 0}
+    compress({"path": ["a"], "bytes": [png()]})
+    assert codec.opened == 1
+
+
+def test_it_goes_to_other_processes_without_its_codec(codec):
+    compress = Compress(7)
+    compress({"path": ["a"], "bytes": [png()]})
+    twin = pickle.loads(pickle.dumps(compress))
+    assert codec.opened == 1
+    twin({"path": ["a"], "bytes": [png()]})
+    assert codec.opened == 2 and codec.options == {"quality": 7}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(7):
+        path = tmp_path / "photos" / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    (tmp_path / "photos" / "bad.jpg").write_bytes(b"none")
+    (tmp_path / "photos" / "notes.txt").write_text("none")
+    (tmp_path / "archive").mkdir()
+    return tmp_path / "photos"
+
+
+def test_no_photo_is_lost_or_doubled(codec, photos):
+    archive = photos.parent / "archive"
+    shards = plan(photos, 3)
+    assert [len(shard.paths) for shard in shards] == [3, 3, 2]
+    work = CompressShard(photos, archive)
+    assert work(shards[1])["photos"] == 3
+    (archive / "shard-00002.tar").write_bytes(b"half a")  # as a process that died may leave it
+    assert [shard.name for shard in left(plan(photos, 3), archive)] == ["shard-00000", "shard-00002"]
+    summary = [work(shard) for shard in left(plan(photos, 3), archive)]
+    assert left(plan(photos, 3), archive) == [] and sum(row["errors"] for row in summary) == 1
+    rows = manifest(archive)
+    assert sorted(row["path"] for row in rows) == sorted(path for shard in shards for path in shard.paths)
+    assert [row["path"] for row in rows if row["error"]] == ["bad.jpg"]
+    for row in rows:
+        with tarfile.open(archive / f"{row['shard']}.tar") as tar:
+            if not row["error"]:
+                assert tar.extractfile(f"{row['path']}.pqm").read()[0] == int(Path(row["path"]).stem)
+
+
+def test_a_changed_tree_is_not_done(codec, photos):
+    archive = photos.parent / "archive"
+    for shard in plan(photos, 3):
+        CompressShard(photos, archive)(shard)
+    (photos / "1" / "9.png").write_bytes(png(9))
+    assert [shard.name for shard in left(plan(photos, 3), archive)] == ["shard-00002"]
+
+
+def test_a_photo_that_went_away_is_a_row(codec, photos):
+    [shard] = plan(photos, 100)
+    (photos / "0" / "0.png").unlink()
+    assert CompressShard(photos, photos.parent / "archive")(shard)["errors"] == 2
+
+
+def test_the_lora_example_runs(tmp_path):
+    [file] = ROOT.glob("tests/golden/*coffee-2000-bytes.pqm")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "lora.py"), str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": ""},
+    )
+    assert "in 43 packets of at most 51" in done.stdout and "in 10 packets of at most 222" in done.stdout
+    assert done.stdout.count("sent") >= 3
+
+
+@pytest.mark.parametrize("name", ["batch_ray", "batch_dask", "batch_daft"])
+def test_examples_are_python(name):
+    compile((ROOT / "examples" / f"{name}.py").read_text(), name, "exec")
