@@ -6,7 +6,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, SCALE_WEIGHTS, ms_ssim, ms_ssim_db, psnr
+from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, SCALE_WEIGHTS, colour_error, ms_ssim, ms_ssim_db, psnr
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,3 +141,30 @@ def test_ms_ssim_db():
     assert ms_ssim_db(0.99) == pytest.approx(20)
     assert ms_ssim_db(0) == 0
     assert ms_ssim_db(1) == math.inf
+
+
+def test_the_colour_error_sees_colours_and_no_detail():
+    rng = np.random.default_rng(0)
+    a = np.full((64, 80, 3), (90, 120, 60), np.uint8)
+    grain = np.clip(a + np.tile(rng.choice([-40, 40], (16, 16, 1)), (4, 5, 1)), 0, 255).astype(np.uint8)
+    grain -= (
+        (grain.reshape(4, 16, 5, 16, 3).mean((1, 3)) - a[:4, :5])
+        .round()
+        .astype(int)
+        .repeat(16, 0)
+        .repeat(16, 1)
+        .astype(np.uint8)
+    )
+    assert colour_error(a, a) == 0
+    assert colour_error(a, grain) < 1 < colour_error(a, a + np.uint8(20))
+    assert colour_error(a[:50, :70], a[:50, :70] + np.uint8(20)) == pytest.approx(colour_error(a, a + np.uint8(20)))
+
+
+def test_the_colour_error_is_ciede2000():
+    """Two greys, whose difference is that of their lightness: L* of 0.2 and 0.25 of white, weighed by S_L."""
+    a, b = np.full((16, 16, 3), 124, np.uint8), np.full((16, 16, 3), 137, np.uint8)
+    linear = [((value / 255 + 0.055) / 1.055) ** 2.4 for value in (124, 137)]
+    light = [116 * value ** (1 / 3) - 16 for value in linear]
+    middle = (sum(light) / 2 - 50) ** 2
+    expected = abs(light[1] - light[0]) / (1 + 0.015 * middle / math.sqrt(20 + middle))
+    assert colour_error(a, b) == pytest.approx(expected, rel=1e-2)

@@ -66,7 +66,7 @@ def examples(
                 bar.set_postfix_str(path.name)
                 rows.append(_row(rgb, rate, codec, others))
                 bar.update()
-            part = _busiest(rgb)
+            part = busiest(rgb)
             rows = [[crop._replace(rgb=crop.rgb[part]) for crop in row] for row in rows]
             found.append(Example(path.name, rgb.shape[1], rgb.shape[0], rgb[part], rows))
     return found
@@ -110,17 +110,17 @@ def nearest_setting(codec: ImageCodec, rgb: Rgb, size: int) -> bytes:
     return min(tried.values(), key=lambda data: abs(len(data) - size))
 
 
-def _busiest(rgb: Rgb) -> tuple[slice, slice]:
-    """The square of `SIDE`, less where the picture has less, over which neighbouring pixels differ most."""
+def busiest(rgb: Rgb, side: int | None = None) -> tuple[slice, slice]:
+    """The square of `side`, by default `SIDE`, less where the picture has less, over which neighbouring pixels differ most."""
     grey = rgb.mean(2)  # (H, W)
     change = np.abs(np.diff(grey, axis=0, prepend=grey[:1])) + np.abs(np.diff(grey, axis=1, prepend=grey[:, :1]))
-    height, width = (min(SIDE, side) for side in grey.shape)
+    height, width = (min(side or SIDE, length) for length in grey.shape)
     total = np.pad(change.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
     def busy(place: tuple[int, int]) -> float:
         y, x = place
         return float(total[y + height, x + width] - total[y, x + width] - total[y + height, x] + total[y, x])
 
-    tops, lefts = (range(0, side - size + 1, STEP) for side, size in zip(grey.shape, (height, width)))
+    tops, lefts = (range(0, length - size + 1, STEP) for length, size in zip(grey.shape, (height, width), strict=True))
     y, x = max(itertools.product(tops, lefts), key=busy)
     return slice(y, y + height), slice(x, x + width)
