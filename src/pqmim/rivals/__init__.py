@@ -57,13 +57,16 @@ class Rival:
         Raises:
             PqmimError: The files are not its weights, or too many.
         """
-        codec: FileCodec = import_module(f"{self.package}.files").open_codec(name, [Path(path) for path in paths], device)
+        codec: FileCodec = import_module(f"{self.package}.files").open_codec(
+            name, [Path(path) for path in paths], device
+        )
         return codec
 
 
 REGISTRY: Mapping[str, Rival] = {
     "hyperprior": Rival("pqmim.rivals.hyperprior", ("hyperprior", "hyperprior-refined")),
     "vq": Rival("pqmim.rivals.vq", ("vq",)),
+    "hific": Rival("pqmim.rivals.hific", ("hific",)),
 }
 
 CODECS: Mapping[str, Rival] = {codec: rival for rival in REGISTRY.values() for codec in rival.codecs}

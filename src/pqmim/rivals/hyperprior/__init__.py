@@ -1,0 +1,1 @@
+"""Mean-scale hyperprior (Minnen, Ballé and Toderici 2018)."""

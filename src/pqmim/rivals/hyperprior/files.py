@@ -70,6 +70,7 @@ class HyperpriorFiles:
     def __init__(self, path: str | Path, device: str = "cpu", effort: int = 0, kind: str = KIND) -> None:
         self.device, self.effort, self.name = torch.device(device), effort, kind
         self.model, tables = weights.load(path, kind, _build, self.device)
+        self.tables = tables
         for exact in (self.model.hyper, self.model.hyper_synthesis):
             exact.double()
         self.hyper_tables: Integers = tables["hyper"].astype(np.int64)  # (L, N, 256)

@@ -34,6 +34,15 @@ class HyperpriorConfig:
     hyper_latent: int = 96
 
 
+@dataclass(frozen=True)
+class Coded:
+    """What pictures become: decoded (B, 3, H, W), clipped; bits a sample (B,); decoded latents (B, C, h, w) in steps."""
+
+    image: Tensor
+    bits: Tensor
+    latent: Tensor
+
+
 class HyperAnalysis(nn.Module):
     """Latent in quantization steps (B, C, h, w) to hyper-latent (B, N, ceil(h / 4), ceil(w / 4))."""
 
@@ -47,6 +56,7 @@ class HyperAnalysis(nn.Module):
             nn.init.kaiming_normal_(layer.weight)  # or all of the hyper-latent would round to zero at the start
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
+        """Hyper-latent of a latent (B, C, h, w) at levels (B,)."""
         h = self.first(torch.asinh(y)) * blend(self.gain, level)  # asinh: y spans from 0.01 steps to a hundred
         return self.last(F.silu(self.second(F.silu(h))))
 
@@ -72,6 +82,7 @@ class HyperSynthesis(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, hyper: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of the latent, of a hyper-latent (B, N, h', w') at levels (B,)."""
         h = F.silu(F.pixel_shuffle(self.first(hyper), 2))
         h = F.silu(F.pixel_shuffle(self.second(h), 2) * blend(self.gain, level))
         h = F.silu(self.third(h))
@@ -131,11 +142,11 @@ class MeanScaleHyperprior(nn.Module):
 
         In evaluation mode both are those of a file: no noise, and pixels are whole numbers.
         """
-        restored, bits = self.coded(image, level)
-        return (restored - image).square().mean((1, 2, 3)), bits
+        coded = self.coded(image, level)
+        return (coded.image - image).square().mean((1, 2, 3)), coded.bits
 
-    def coded(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoded pictures (B, 3, H, W), clipped, and bits a sample (B,)."""
+    def coded(self, image: Tensor, level: Tensor) -> Coded:
+        """What images become."""
         y = self.scaled(self.analysis(image, level), level)  # (B, C, h, w)
         hyper, rounded = self.hyper.quantize(self.hyper_analysis(y, level), level)  # (B, N, h', w')
         mean, scale = self.expected(rounded, level, *y.shape[2:])
@@ -145,7 +156,7 @@ class MeanScaleHyperprior(nn.Module):
         bits = bits + logistic_bits(self._rated(residual, nearest), scale).sum((1, 2, 3))
         restored = self.synthesis(self.restored(nearest + mean, level), level).float()
         clipped = restored.clamp(-0.5, 255.5) if self.training else restored.round().clamp(0, 255)
-        return clipped, bits / image[0].numel()
+        return Coded(clipped, bits / image[0].numel(), nearest + mean)
 
     def _rated(self, value: Tensor, rounded: Tensor) -> Tensor:
         """What the rate is taken of: noise stands for rounding where the rate needs a gradient."""

@@ -1,0 +1,1 @@
+"""Vanilla VQ-VAE (van den Oord, Vinyals and Kavukcuoglu 2017)."""
