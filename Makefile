@@ -2,6 +2,7 @@
 # make test        install what the tests need, and run all of them, with the coverage of src
 # make test-fast   the quick ones, in under a minute
 # make check       what continuous integration runs: lint, types, import contracts, tests
+# make test-browser   the page of `pqmim serve` in a real browser: needs Debian's chromium
 # make docs        build the pages of docs/ into site/
 #
 # All work in .venv, made with PYTHON (3.10 or newer).
@@ -11,9 +12,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # --no-compile: of PyTorch's thousands of files few are ever imported, and those are compiled then
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --editable
-SOURCES := src tests benchmarks demo
+SOURCES := src tests benchmarks demo examples
 
-.PHONY: demo test test-fast check lint docs clean
+.PHONY: demo test test-fast test-browser check lint docs clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/demo.py
@@ -23,6 +24,11 @@ test: $(VENV)/installed-test
 
 test-fast: $(VENV)/installed-test
 	$(RUN) -m pytest -q -n 2 -m "not slow"
+
+test-browser: $(VENV)/installed-test
+	@command -v chromium chromium-browser >/dev/null || { echo "No chromium here: apt-get install chromium"; exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check playwright
+	$(RUN) -m pytest -q tests/browser
 
 check: lint test
 

@@ -4,6 +4,7 @@ import argparse
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from pqmim.bitstream import container
 from pqmim.cli.jobs import Job, Wanted, expand
 from pqmim.cli.options import CodecOpener, add_codec_options, add_json_option, add_limit_option, add_verb, given
 from pqmim.cli.streams import read_file
@@ -27,7 +28,7 @@ same digest on every machine.
 exit status:
   0  every file is whole, and its check proves it
   1  a file is damaged, cut, or cannot be read
-  3  nothing is wrong, but a file is bare (made to a size): nothing can prove it whole
+  3  nothing is wrong, but a file is bare and without a check (made to a small size)
 
 examples:
   pqmim check photo.pqm
@@ -58,14 +59,17 @@ def run(args: argparse.Namespace) -> int:
     options = given(max_pixels=args.max_pixels)
 
     def check(codec: "Codec", job: Job) -> Outcome:
-        received = codec.receive(read_file(job.source), **options)
+        data = read_file(job.source)
+        received, intact = codec.receive(data, **options), container.read(data).intact
         codes = received.codes.reshape(-1, *received.shape)
         facts = {"verified": received.verified, "codes": list(codes.shape), "digest": digest(codes)}
         words = f"{'x'.join(map(str, codes.shape))} codes, digest {facts['digest']}"
-        if received.verified:
+        if received.verified or (intact and not received.header.framed):
             return Outcome(f"{job.source}: good, {words}", facts)
         if received.header.framed:
             raise DamagedFile("the file was cut short, so it carries no check to verify")
+        if intact is False:
+            raise DamagedFile("the file is cut or damaged: its bytes do not match its check")
         line = f"{job.source}: bare, so nothing proves it whole; {received.share:.0%} of {words}"
         return Outcome(line, facts, status=UNPROVEN)
 

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+
+from pqmim.errors import BadArgument
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def model():
+    from pqmim.torch import Model
+
+    return Model(30, effort=0)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    coarse = torch.from_numpy(np.random.default_rng(0).random((2, 3, 4, 5), np.float32))
+    return torch.nn.functional.interpolate(coarse, (48, 80), mode="bicubic").clamp(0, 1)
+
+
+def test_the_shape_of_compressai(model, pictures):
+    out = model.compress(pictures)
+    assert set(out) == {"strings", "shape"} and out["shape"] == (3, 5)
+    [files] = out["strings"]
+    assert len(files) == 2 and all(isinstance(file, bytes) for file in files)
+    back = model.decompress(out["strings"], out["shape"])["x_hat"]
+    assert back.shape == pictures.shape and back.min() >= 0 and back.max() <= 1
+    assert (back - pictures).square().mean() < 0.01
+    with pytest.raises(BadArgument):
+        model.decompress(out["strings"], (5, 3))
+
+
+def test_likelihoods_stand_beside_the_files(model, pictures):
+    out = model(pictures)
+    bits = -out["likelihoods"]["codes"].log2().sum().item()
+    size = 8 * sum(map(len, model.compress(pictures)["strings"][0]))
+    assert 0.3 * size < bits < size  # headers and checks are not in the likelihoods
+    assert out["x_hat"].shape == pictures.shape
+
+
+def test_the_modules_are_those_of_the_release(model, pictures):
+    level = torch.full((2,), 1.0)
+    latents = model.analysis(255 * pictures, level)
+    assert latents.shape[2:] == (3, 5)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 1e6
+
+
+def test_other_tensors_are_refused(model):
+    with pytest.raises(BadArgument):
+        model.compress(torch.zeros(3, 16, 16))
