@@ -1,8 +1,8 @@
 """The hall: the only place where pixels, models, coding and bitstream meet.
 
-    encode   picture → encoder → codes → prior, range coder → file
-    receive  file → range decoder, prior → codes
-    render   codes → codewords → synthesis → picture
+encode   picture → encoder → codes → prior, range coder → file
+receive  file → range decoder, prior → codes
+render   codes → codewords → synthesis → picture
 """
 
 import os
@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pqmim import dial
+from pqmim import dial, looks
 from pqmim.bitstream.container import CHECKED_FROM, Container, Tag, overhead, read, write
 from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import encode, turns
 from pqmim.coding.sampler import COMPLETING, Sampler
-from pqmim.errors import BadArgument, DamagedFile
+from pqmim.errors import BadArgument, DamagedFile, WeightsError
 from pqmim.image.alpha import decode_alpha, encode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.metadata import Metadata
@@ -32,7 +32,15 @@ from pqmim.image.plain import greyed, is_grey, pack_colour, unpack_colour
 from pqmim.image.scale import shrink
 from pqmim.reception import Form, Reception, prior_of
 from pqmim.release import Release, find, load
-from pqmim.rendering import STRIDE, NumpySynthesis, Synthesis, TorchSynthesis, share_unknown
+from pqmim.rendering import (
+    STRIDE,
+    NumpyMixture,
+    NumpySynthesis,
+    Synthesis,
+    TorchSynthesis,
+    level_of,
+    share_unknown,
+)
 from pqmim.results import Encoded, Received, Rendered
 
 if TYPE_CHECKING:
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from pqmim.models.modules import Modules
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
+MUCH = 32.0  # of 255: a pixel that departs so far is wholly invented
 Completion = Literal["expect", "sample", "none"]
 COMPLETED = {
     "expect": "what is missing is what the model expects",
@@ -165,7 +174,9 @@ class Codec:
             container.verify(grid.codes.tobytes())
         notes = _missing(container, grid, verified)
         if self._named and header.weights != self.release.id:
-            notes.append(f"the file needs weights {header.weights:03x}, not {self.release.name}: the packaged ones are used")
+            notes.append(
+                f"the file needs weights {header.weights:03x}, not {self.release.name}: the packaged ones are used"
+            )
         chunks = dict(container.chunks)
         return Received(header, grid.codes, grid.known, grid.active, chunks, verified, tuple(notes), len(data))
 
@@ -177,6 +188,7 @@ class Codec:
         seed: int = 0,
         temperature: float = COMPLETING,
         steps: int | None = None,
+        look: float | str = 0.0,
         invented: bool = False,
     ) -> Rendered:
         """Make the picture of what was received.
@@ -185,26 +197,32 @@ class Codec:
             received: codes, as `receive` finds them.
             complete: what is missing is what the prior expects (the least error), a `sample` of what it may have been
                 (see `draw`), or none.
-            seed: of a sample, from 0.
+            seed: of a sample and of the vivid look's texture, from 0: the same seed gives the same picture again.
             temperature: of a sample, above 0.
             steps: of a sample, see `draw`.
-            invented: tell which pixels were completed.
+            look: `faithful` (0), the picture of least error; `vivid` (1), which invents texture where the file says
+                little; or a number between, a straight line in pixels.
+            invented: tell which pixels were completed or invented.
 
         Raises:
             BadArgument: an option is out of range.
+            WeightsError: a look is asked for, and none belongs to the weights that the file needs.
             DamagedFile: the alpha channel cannot be decoded.
         """
         if complete not in COMPLETED:
             raise BadArgument(f"what is missing can be completed by expect, sample or none, not {complete}")
         notes = received.notes if received.complete else (*received.notes, COMPLETED[complete])
-        sampler, codes = Sampler(seed, temperature), received
+        sampler, codes, style = Sampler(seed, temperature), received, Style(looks.dial_of(look), int(seed))
         if complete == "sample" and not received.complete:
             codes = self._drawn(received, sampler, steps)
         header = received.header
+        share: NDArray[np.float32] | None = None
         if header.kind is Kind.FLAT:
             image = Image.fromarray(unpack_colour(received.colour, header.height, header.width))
         else:
-            image = self._engine(header.weights).picture(codes, complete != "none")
+            engine = self._engine(header.weights)
+            image = engine.picture(codes, complete != "none", style)
+            share = engine.invented(codes, complete != "none", style) if invented else None
         if image.size != (header.width, header.height):
             image = image.resize((header.width, header.height), Image.Resampling.BICUBIC)
         if header.kind is Kind.GREY:
@@ -213,7 +231,8 @@ class Codec:
         if alpha is not None:
             image.putalpha(Image.fromarray(decode_alpha(alpha, (header.height, header.width))))
         Metadata(*(received.chunks.get(tag, b"") for tag in (Tag.EXIF, Tag.ICC, Tag.XMP))).attach(image)
-        return Rendered(image, _invented(received) if invented else None, notes)
+        whole = np.maximum(share, _invented(received)) if share is not None else _invented(received)
+        return Rendered(image, whole if invented else None, notes)
 
     def draw(
         self, received: Received, *, seed: int = 0, temperature: float = 1.0, steps: int | None = None
@@ -270,12 +289,13 @@ class Codec:
         seed: int = 0,
         temperature: float = COMPLETING,
         steps: int | None = None,
+        look: float | str = 0.0,
         partial: bool = False,
         max_pixels: int | None = None,
     ) -> Image.Image:
         """The picture in the bytes of a .pqm file: see `receive` and `render`."""
         received = self.receive(data, partial=partial, max_pixels=max_pixels)
-        rendered = self.render(received, complete=complete, seed=seed, temperature=temperature, steps=steps)
+        rendered = self.render(received, complete=complete, seed=seed, temperature=temperature, steps=steps, look=look)
         self.notes = list(rendered.notes)
         return rendered.image
 
@@ -391,6 +411,14 @@ class Codec:
 
 
 @dataclass(frozen=True)
+class Style:
+    """How codes are rendered: where the dial between looks stands, 0 to 1, and the seed of a look's texture."""
+
+    dial: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class _Settings:
     device: str
     threads: int | None
@@ -446,13 +474,59 @@ class _Engine:
         with self.shielded():
             return reception.decode(container)
 
-    def picture(self, received: Received, means: bool) -> Image.Image:
+    def picture(self, received: Received, means: bool, style: "Style") -> Image.Image:
         """The picture of what was received, at the scale of coding."""
         header, reception = received.header, self.reception
         grid = reception.known(header, received.codes, received.known)
+        rate = self.release.record.rates[header.quality]
         with self.shielded():
             codewords = reception.codewords(grid, header.quality, received.size, means)
-            return codewords.picture(self._synthesis, self.release.record.rates[header.quality], header.coded_size)
+            return codewords.picture(self._styled(style, rate), rate, header.coded_size)
+
+    def invented(self, received: Received, means: bool, style: "Style") -> NDArray[np.float32]:
+        """How far each pixel (H, W) departs from the faithful picture, or from that of another seed: 0 to 1."""
+        header = received.header
+        if not style.dial:
+            return np.zeros((header.height, header.width), np.float32)
+        styles = style, Style(), replace(style, seed=style.seed + 1)
+        drawn, *others = (np.asarray(self.picture(received, means, one), np.float32) for one in styles)
+        far = np.maximum(*(np.abs(drawn - other).mean(-1) for other in others)) / MUCH
+        sized = Image.fromarray(far.clip(0, 1)).resize((header.width, header.height), Image.Resampling.BILINEAR)
+        return np.asarray(sized)
+
+    def _styled(self, style: "Style", rate: float) -> Synthesis:
+        """The synthesis of a look at a rate."""
+        if not style.dial:
+            return self._synthesis
+        share = self._look.share(level_of(rate), style.dial)
+        if not share:
+            return self._synthesis
+        if self._settings.device != "cpu":
+            from pqmim.models.looks import VividSynthesis
+
+            def make() -> VividSynthesis:
+                config = TransformConfig(**self.release.record.transforms)  # type: ignore[arg-type]
+                return VividSynthesis.of(config, self._look.tensors).to(self._settings.device)
+
+            from pqmim.models.transforms import TransformConfig
+
+            return TorchSynthesis(self._modules, self._settings.device, (self._once("vivid", make), share, style.seed))
+        drawn = NumpySynthesis(self._look.tensors, self.release.part("quantizer"), style.seed)
+        if share == 1:
+            return drawn
+        plain = NumpySynthesis(self.release.part("synthesis"), self.release.part("quantizer"))
+        return NumpyMixture(plain, drawn, share)
+
+    @property
+    def _look(self) -> looks.Look:
+        def make() -> looks.Look:
+            found = looks.find(self.release.part("synthesis"), self.release.digest_of("synthesis"))
+            if found is None:
+                raise WeightsError(f"no vivid look belongs to the weights {self.release.id:03x}")
+            return found
+
+        made: looks.Look = self._once("look", make)
+        return made
 
     @property
     def _synthesis(self) -> Synthesis:

@@ -10,6 +10,8 @@ their middle are computed once.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import tee
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,8 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pqmim.coding.grid import Grid
+from pqmim.models.noise import gaussian
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pqmim.models.looks import VividSynthesis
     from pqmim.models.modules import Modules
 
 Floats = NDArray[np.float32]
@@ -28,11 +34,17 @@ PATCH = 8  # pixels of a position at 1/8 resolution, on each side
 STRIDE = 16  # pixels of a latent position, on each side
 HALO = 8  # positions beyond which nothing has an influence on a pixel, see `models.transforms`
 REACH = 10.0  # standard deviations that a block's branch hears at most, see `models.transforms`
+ROWS = 256  # of noise at 1/8 resolution that are kept for the blocks that hear them a little later
 POSITIONS = 512  # latent positions in a strip, at least one row: a strip's hidden layer takes 5 MB
 
 
 class Synthesis(Protocol):
     """A form of the synthesis, with the scales of the quantizer."""
+
+    @property
+    def uniform(self) -> bool:
+        """Whether equal codes give equal pixels everywhere; what draws noise by position does not."""
+        ...
 
     def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
         """Strips of codewords (k, w, C) at a fractional rate to strips of pixels (16 j, 16 w, 3)."""
@@ -55,7 +67,7 @@ class Codewords:
 
     def picture(self, synthesis: Synthesis, rate: float, size: tuple[int, int]) -> Image.Image:
         """The picture of a (width, height) that a synthesis makes at a fractional rate."""
-        everywhere = self.expected is None or len(self.expected) == 1
+        everywhere = synthesis.uniform and (self.expected is None or len(self.expected) == 1)
         rows, columns = (self._runs(axis) if everywhere else None for axis in (1, 2))
         repeats = iter(rows[1].tolist()) if rows else None
         image, top = Image.new("RGB", size), 0
@@ -120,11 +132,20 @@ class NumpySynthesis:
     """The synthesis in NumPy.
 
     Args:
-        synthesis: tensors of the part of that name, see `release`.
+        synthesis: tensors of the part of that name, see `release`; or those of a look, see `looks`.
         quantizer: tensors of that part, of which the order of channels and their steps are used.
+        seed: of the noise that a look's fine blocks hear; None: they hear none.
     """
 
-    def __init__(self, synthesis: Mapping[str, NDArray[Any]], quantizer: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        synthesis: Mapping[str, NDArray[Any]],
+        quantizer: Mapping[str, NDArray[Any]],
+        seed: int | None = None,
+    ) -> None:
+        self.uniform = seed is None
+        self._seed = seed
+        self._noise_gain = None if seed is None else _float(synthesis["noise_gain"])
         self._order = quantizer["order"]
         self._log_step = _float(quantizer["log_step"])
         self._coarse, self._fine = (_blocks(synthesis, name) for name in ("coarse", "fine"))
@@ -138,13 +159,22 @@ class NumpySynthesis:
 
     def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
         """See `Synthesis`."""
+        for colours in self.colours(vectors, rate):
+            yield pixels_of(colours)
+
+    def colours(self, vectors: Iterator[Floats], rate: float) -> Iterator[Floats]:
+        """Strips of codewords (k, w, C) to patches of 8 x 8 pixels (2 j, 2 w, 192) in 0..255, neither rounded nor cut."""
         level = level_of(rate)
+        heard = None
+        if self._seed is not None and self._noise_gain is not None:
+            heard = _Noise(self._seed, blend(self._noise_gain, level))
         waiting: Floats | None = None  # a first row at 1/8 resolution, whose second has not come
-        for part in _through(self._fine, level, self._doubled(vectors, level)):
+        for part in _through(self._fine, level, self._doubled(vectors, level), heard):
             rows = part if waiting is None else np.concatenate([waiting, part])
             whole, waiting = rows[: len(rows) & ~1], rows[len(rows) & ~1 :]
             if len(whole):
-                yield self._pixels(whole)
+                colours: Floats = whole @ self._head  # in the order of rows, columns, colours
+                yield np.add(colours, np.float32(127.5), out=colours)
 
     def _doubled(self, vectors: Iterator[Floats], level: float) -> Iterator[Floats]:
         """Strips (2 k, 2 w, stem) at 1/8 resolution, after the coarse blocks."""
@@ -161,12 +191,53 @@ class NumpySynthesis:
             z[..., self._order] = part
             yield np.multiply(z, step, out=z)
 
-    def _pixels(self, rows: Floats) -> Pixels:
-        colours = rows @ self._head  # (k, w, 192), in the order of rows, columns, colours
-        np.rint(np.add(colours, np.float32(127.5), out=colours), out=colours)
-        np.clip(colours, 0, 255, out=colours)
-        patches = colours.reshape(*rows.shape[:2], PATCH, -1).transpose(0, 2, 1, 3).astype(np.uint8)
-        return patches.reshape(PATCH * len(rows), PATCH * rows.shape[1], 3)
+
+class NumpyMixture:
+    """A mixture of two syntheses in NumPy: a straight line in pixels.
+
+    Args:
+        first: what a share of 0 would be.
+        second: what a share of 1 would be.
+        share: of the second, between 0 and 1.
+    """
+
+    uniform = False
+
+    def __init__(self, first: NumpySynthesis, second: NumpySynthesis, share: float) -> None:
+        self._first, self._second, self._share = first, second, np.float32(share)
+
+    def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
+        """See `Synthesis`."""
+        one, other = tee(vectors)
+        for a, b in zip(self._first.colours(one, rate), self._second.colours(other, rate), strict=True):
+            b -= a
+            b *= self._share
+            yield pixels_of(np.add(a, b, out=b))
+
+
+def pixels_of(colours: Floats) -> Pixels:
+    """Patches (k, w, 192) in the order of rows, columns, colours to pixels (8 k, 8 w, 3).  Overwrites the patches."""
+    np.rint(colours, out=colours)
+    np.clip(colours, 0, 255, out=colours)
+    height, width = colours.shape[:2]
+    patches = colours.reshape(height, width, PATCH, -1).transpose(0, 2, 1, 3).astype(np.uint8)
+    return patches.reshape(PATCH * height, PATCH * width, 3)
+
+
+class _Noise:
+    """Rows of noise, as fine blocks hear it, one after the other."""
+
+    def __init__(self, seed: int, gain: Floats) -> None:
+        self._seed, self._gain = seed, gain
+        self._row = lru_cache(ROWS)(self._made)
+
+    def rows(self, top: int, count: int, width: int) -> Floats:
+        """Noise (count, width, 16) of the rows from `top` on."""
+        return np.stack([self._row(row, width) for row in range(top, top + count)])
+
+    def _made(self, row: int, width: int) -> Floats:
+        found: Floats = gaussian(self._seed, row, 0, 1, width)[:, 0].T * self._gain
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,13 +250,14 @@ class _Block:
     expand: Floats  # (C, 2 hidden)
     bias: Floats  # (2 hidden,)
     reduce: Floats  # (hidden, C)
+    noise: Floats | None  # (16, 2 hidden), of looks
 
     def heard(self, x: Floats, level: float) -> Floats:
         h = x * (blend(self.gain, level) / self.scale)
         return np.clip(h, np.float32(-REACH), np.float32(REACH), out=h)
 
-    def branch(self, h: Floats) -> Floats:
-        """What is added to rows 1 to k of the k + 2 rows (k + 2, w, C) that are heard."""
+    def branch(self, h: Floats, noise: Floats | None = None) -> Floats:
+        """What is added to rows 1 to k of the k + 2 rows (k + 2, w, C) that are heard, given noise (k, w, 16)."""
         count, width = len(h) - 2, h.shape[1]
         mixed, product = np.zeros((count, width, h.shape[2]), np.float32), np.empty_like(h[:count])
         for row, taps in enumerate(self.depthwise):
@@ -196,6 +268,8 @@ class _Block:
                 mixed[:, to] += np.multiply(part[:, of], tap, out=product[:, of])
         hidden = mixed.reshape(-1, h.shape[2]) @ self.expand
         hidden += self.bias
+        if noise is not None and self.noise is not None:
+            hidden += noise.reshape(-1, len(self.noise)) @ self.noise
         a, b = np.split(hidden, 2, 1)
         gate = np.exp(-a)
         gate += 1
@@ -204,24 +278,28 @@ class _Block:
         return (gate @ self.reduce).reshape(mixed.shape)
 
 
-def _through(blocks: list[_Block], level: float, strips: Iterator[Floats]) -> Iterator[Floats]:
+def _through(
+    blocks: list[_Block], level: float, strips: Iterator[Floats], noise: _Noise | None = None
+) -> Iterator[Floats]:
     for block in blocks:
-        strips = _one_through(block, level, strips)
+        strips = _one_through(block, level, strips, noise)
     return strips
 
 
-def _one_through(block: _Block, level: float, strips: Iterator[Floats]) -> Iterator[Floats]:
+def _one_through(block: _Block, level: float, strips: Iterator[Floats], noise: _Noise | None) -> Iterator[Floats]:
     """A block's output, a row later than its input."""
-    first = next(strips)
+    first, top = next(strips), 0
     edge = np.zeros_like(first[:1])  # what lies beyond the picture
     heard, waiting = np.concatenate([edge, block.heard(first, level)]), first
     with np.errstate(over="ignore"):  # a gate that is shut
         for strip in strips:
             rows = np.concatenate([heard, block.heard(strip, level)])
-            whole = np.concatenate([waiting, strip])
-            yield block.branch(rows) + whole[: len(rows) - 2]
-            heard, waiting = rows[-2:], whole[-1:]
-        yield block.branch(np.concatenate([heard, edge])) + waiting
+            whole, count = np.concatenate([waiting, strip]), len(rows) - 2
+            drawn = None if noise is None else noise.rows(top, count, whole.shape[1])
+            yield block.branch(rows, drawn) + whole[:count]
+            heard, waiting, top = rows[-2:], whole[-1:], top + count
+        drawn = None if noise is None else noise.rows(top, len(waiting), waiting.shape[1])
+        yield block.branch(np.concatenate([heard, edge]), drawn) + waiting
 
 
 class TorchSynthesis:
@@ -230,24 +308,38 @@ class TorchSynthesis:
     Args:
         modules: of the release.
         device: where they are.
+        mixed: a look's synthesis, the share of it and the seed of its noise; None: the faithful picture.
     """
 
-    def __init__(self, modules: "Modules", device: str) -> None:
-        self._modules, self._device = modules, device
+    def __init__(
+        self, modules: "Modules", device: str, mixed: "tuple[VividSynthesis, float, int] | None" = None
+    ) -> None:
+        self._modules, self._device, self._mixed = modules, device, mixed
+        self.uniform = mixed is None
 
     def __call__(self, vectors: Iterator[Floats], rate: float) -> Iterator[Pixels]:
         """See `Synthesis`."""
         import torch
 
         from pqmim.models.quantizer import level_of_rate
-        from pqmim.models.transforms import strips
 
         whole = np.concatenate(list(vectors))
         level = level_of_rate(torch.tensor([rate], dtype=torch.float32, device=self._device))
         y = torch.from_numpy(whole.reshape(1, -1, whole.shape[-1])).to(self._device)
         z = self._modules.quantizer.restored(y, level, len(whole))
-        for part in strips(self._modules.synthesis, z, level, 1, STRIDE):
+        for part in self._parts(z, level):
             yield part[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+    def _parts(self, z: "Tensor", level: "Tensor") -> "Iterator[Tensor]":
+        from pqmim.models.transforms import strips
+
+        faithful = strips(self._modules.synthesis, z, level, 1, STRIDE)
+        if self._mixed is None:
+            yield from faithful
+            return
+        synthesis, share, seed = self._mixed
+        for plain, drawn in zip(faithful, synthesis.drawn(z, level, seed), strict=True):
+            yield plain.lerp(drawn, share)
 
 
 def level_of(rate: float) -> float:
@@ -272,10 +364,15 @@ def share_unknown(known: NDArray[np.bool_], shape: tuple[int, int], side: int) -
 
 def _blocks(tensors: Mapping[str, NDArray[Any]], name: str) -> list[_Block]:
     count = sum(key.startswith(f"{name}.") and key.endswith(".scale") for key in tensors)
-    return [_block(lambda key, index=index: _float(tensors[f"{name}.{index}.{key}"])) for index in range(count)]
+    found = []
+    for index in range(count):
+        own = {key.removeprefix(f"{name}.{index}."): tensor for key, tensor in tensors.items()}
+        noise = np.ascontiguousarray(_float(own["noise"]).T) if "noise" in own else None
+        found.append(_block(lambda key, own=own: _float(own[key]), noise))
+    return found
 
 
-def _block(tensor: Callable[[str], Floats]) -> _Block:
+def _block(tensor: Callable[[str], Floats], noise: Floats | None) -> _Block:
     scale = tensor("scale")
     return _Block(
         scale,
@@ -284,6 +381,7 @@ def _block(tensor: Callable[[str], Floats]) -> _Block:
         np.ascontiguousarray(tensor("expand").T),
         tensor("bias"),
         np.ascontiguousarray((np.sqrt(scale)[:, None] * tensor("reduce")).T),
+        noise,
     )
 
 

@@ -102,8 +102,9 @@ class Rendered:
 
     Attributes:
         image: mode RGB, or RGBA where the file carries alpha.
-        invented: (H, W) float32, the share of each pixel's codes, 0 to 1, that was not sent but completed or drawn;
-            None where it was not asked for.
+        invented: (H, W) float32, 0 to 1: the share of each pixel's codes that was not sent but completed or drawn, or,
+            where that is more, how far the look departs from the faithful picture and from that of another seed, of 32
+            in 255; None where it was not asked for.
         notes: those of what was received, and how the rest was completed.
     """
 

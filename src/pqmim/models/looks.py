@@ -11,7 +11,7 @@ a small difference to the faithful one.
                               noise (B, 16, H/8, W/8) x gain(level) ┘  added before the gate of each fine block
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pqmim.models.noise import CHANNELS, gaussian
-from pqmim.models.transforms import PATCH, REACH, STEM, STRIDE, Block, Synthesis, TransformConfig, blend, in_strips
+from pqmim.models.transforms import PATCH, REACH, STEM, STRIDE, Block, Synthesis, TransformConfig, blend, strips
 
 FINE = STRIDE // PATCH  # positions of noise along each side of a latent position
 FIRST_NOISE = 0.03  # deviation of the weights of the noise before training: small, but heard
@@ -82,8 +82,8 @@ class VividSynthesis(Synthesis):
         found.load_state_dict({name: torch.from_numpy(np.asarray(tensor)) for name, tensor in tensors.items()})
         return found.eval().requires_grad_(False)
 
-    def drawn(self, z: Tensor, level: Tensor, seed: int = 0, origin: tuple[int, int] = (0, 0)) -> Tensor:
-        """Pixels of a picture, or of a tile of one.
+    def drawn(self, z: Tensor, level: Tensor, seed: int = 0, origin: tuple[int, int] = (0, 0)) -> Iterator[Tensor]:
+        """Pixels of a picture, or of a tile of one, strip by strip.
 
         Args:
             z: (1, C, h, w) latent.
@@ -91,8 +91,8 @@ class VividSynthesis(Synthesis):
             seed: of the noise, from 0: the same seed draws the same texture.
             origin: absolute row and column of the first position.
 
-        Returns:
-            (1, 3, 16 h, 16 w) in 0..255, not clamped.
+        Yields:
+            (1, 3, 16 k, 16 w) in 0..255, not clamped, of h rows of positions in all.
         """
         channels, (top, left) = z.shape[1], origin
         found = gaussian(seed, FINE * top, FINE * left, FINE * z.shape[2], FINE * z.shape[3])
@@ -102,4 +102,4 @@ class VividSynthesis(Synthesis):
             pixels: Tensor = self(x[:, :channels], level, F.pixel_shuffle(x[:, channels:], FINE))
             return pixels
 
-        return in_strips(synthesis, torch.cat([z, noise], 1), level, 1, STRIDE)
+        yield from strips(synthesis, torch.cat([z, noise], 1), level, 1, STRIDE)
