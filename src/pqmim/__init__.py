@@ -73,9 +73,7 @@ def compress(
         InvalidImage: the picture cannot be read, or is too large.
         ValueError: a number is out of its range.
     """
-    return shared_codec().compress(
-        image, quality, size=size, bpp=bpp, effort=effort, keep_metadata=keep_metadata
-    )
+    return shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort, keep_metadata=keep_metadata)
 
 
 def decompress(

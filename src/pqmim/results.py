@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STRIDE = 16  # pixels that a position spans on each side
 
+
 @dataclass(frozen=True)
 class Encoded:
     """A picture as a .pqm file.

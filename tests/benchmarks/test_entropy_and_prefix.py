@@ -38,7 +38,9 @@ def test_static_frequencies_are_charged_for_the_same_codes(tmp_path):
     module = runpy.run_path(str(BENCHMARKS / "entropy.py"))
     codec, photos = Codec(), [tmp_path / "1.png", tmp_path / "2.png"]
     found = module["measure"](codec, photos, 50)
-    codes = np.stack([np.random.default_rng(seed).integers(0, 4, (3, 5, 6), dtype=np.uint8) for seed in (1, 2)], 1)[:2].reshape(2, -1)
+    codes = np.stack([np.random.default_rng(seed).integers(0, 4, (3, 5, 6), dtype=np.uint8) for seed in (1, 2)], 1)[
+        :2
+    ].reshape(2, -1)
     mixed = np.sqrt(np.array([0.4, 0.3, 0.2, 0.1]) * [0.1, 0.2, 0.3, 0.4])  # half way in the logarithm
     mixed /= mixed.sum()
     static = -np.log2(mixed[codes]).sum() / 8 / 2

@@ -31,7 +31,9 @@ def test_examples_of_headers(words, header):
 
 
 def test_table_of_lengths():
-    rows = re.findall(r"^\| ([^|]+) \| (\d+) \+ payload \| (\d+) \+ payload \| (\d+) \+ payload \|$", TEXT, re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([^|]+) \| (\d+) \+ payload \| (\d+) \+ payload \| (\d+) \+ payload \|$", TEXT, re.MULTILINE
+    )
     assert len(rows) == 3
     for row, size, payloads in zip(rows, [(768, 512), (768, 512), (769, 513)], [(64, 8191), (0, 63), (64, 8191)]):
         for payload in payloads:

@@ -61,9 +61,7 @@ class Metadata:
             exif = _exif_of_tiff(image)
         xmp = image.info.get("xmp") or image.info.get(_XMP_OF_PNG) or b""
         icc = image.info.get("icc_profile") or b""
-        return cls(
-            bytes(exif).removeprefix(_PREFIX), bytes(icc), xmp.encode() if isinstance(xmp, str) else bytes(xmp)
-        )
+        return cls(bytes(exif).removeprefix(_PREFIX), bytes(icc), xmp.encode() if isinstance(xmp, str) else bytes(xmp))
 
     def upright(self) -> "Metadata":
         """The same of a picture that was turned upright."""

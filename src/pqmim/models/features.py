@@ -44,6 +44,9 @@ class SqueezeNet(nn.Module):
         sha256: Hexadecimal digest of the file that the weights came from; empty if they came from none.
     """
 
+    mean: Tensor
+    std: Tensor
+
     sha256: str = ""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:

@@ -24,6 +24,10 @@ class ProductQuantizer(nn.Module):
     ``log2_probability`` (L + 1, M, K) are the static frequencies of each rate (see ``level_of_rate``).
     """
 
+    order: Tensor
+    slot: Tensor
+    log2_probability: Tensor
+
     def __init__(self, order: Tensor, dimensions: list[int], codewords: int, levels: int):
         super().__init__()
         self.dimensions = list(dimensions)

@@ -105,6 +105,8 @@ def from_windows(x: Tensor, height: int, width: int, shift: int) -> Tensor:
 class Block(nn.Module):
     """Depthwise 3x3, window attention, gated feed-forward: three residual branches that start near zero."""
 
+    pairs: Tensor
+
     compiles = True  # see training.loop
 
     def __init__(self, config: PriorConfig, shift: int):
@@ -148,6 +150,10 @@ class MaskedPrior(nn.Module):
     of rates between which the dial interpolates.  Means are predicted in codebook units, clamped to +-255; precisions as log2 of the
     inverse squared scale, in [-16, 6].
     """
+
+    codebook: Tensor
+    used: Tensor
+    feature: Tensor
 
     def __init__(self, config: PriorConfig, codebook: Tensor, dimensions: list[int], rates: int):
         super().__init__()

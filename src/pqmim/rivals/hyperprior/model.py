@@ -96,6 +96,9 @@ class HyperSynthesis(nn.Module):
 class MeanScaleHyperprior(nn.Module):
     """The codec, for training: analysis, hyperprior and synthesis, for as many rate levels as `lambdas` (L,)."""
 
+    lambdas: Tensor
+    typical: Tensor
+
     def __init__(self, transforms: TransformConfig, config: HyperpriorConfig, lambdas: Tensor):
         super().__init__()
         channels, levels = transforms.latent, transforms.levels

@@ -33,6 +33,10 @@ class VqConfig:
 class VanillaVq(nn.Module):
     """The codec, for training: codebook by exponential moving averages, transforms straight through it."""
 
+    codebook: Tensor
+    usage: Tensor
+    typical: Tensor
+
     def __init__(self, transforms: TransformConfig, config: VqConfig):
         super().__init__()
         codewords = 2**config.bits
