@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pqmim import Codec
-from pqmim.dial import setting
 from pqmim.evaluation.machine import machine, versions
 from pqmim.evaluation.results import write_results
 from pqmim.evaluation.run import find_photos
@@ -49,14 +48,13 @@ def main() -> None:
 
 def measure(codec: Codec, photos: list[Path], quality: int) -> dict[str, float]:
     """Mean bytes a photo, and ratios between the ways to spend them."""
-    coded, _ = setting(quality)  # the lowest qualities are others at half the size
-    active = codec.release.record.active[coded]
     histogram = np.zeros((len(codec.release.record.dimensions), codec.release.record.codewords))
     real = ideal = positions = 0.0
     overhead = []
     for path in photos:
-        data = codec.encode(path, quality).data
-        codes = codec.codes(data)
+        encoded = codec.encode(path, quality)
+        data, coded = encoded.data, encoded.quality  # the lowest qualities may be others at half the size
+        codes, active = codec.codes(data), codec.release.record.active[coded]
         for m in range(active):
             histogram[m] += np.bincount(codes[m].ravel(), minlength=histogram.shape[1])
         bits = float(codec.ideal_bits(codes, coded).sum())

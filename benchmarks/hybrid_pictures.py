@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pqmim import Codec
 from pqmim.evaluation.metrics import psnr
 from pqmim.image.contact_sheet import Cell, contact_sheet
-from pqmim.preview import frames
+from pqmim.decoder import frames
 
 COFFEE = Path(__file__).parents[1] / "demo" / "coffee.png"
 SIZES = (100, 200, 500, 1000)

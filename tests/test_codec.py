@@ -11,7 +11,7 @@ from PIL import Image
 from pqmim.bitstream.container import read, write
 from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
-from pqmim.errors import DamagedFile, InvalidImage, PqmimError, UnsupportedFile
+from pqmim.errors import BadArgument, DamagedFile, InvalidImage, PqmimError, UnsupportedFile
 from pqmim.evaluation.metrics import psnr
 
 
@@ -40,12 +40,22 @@ def test_quality_is_a_dial(codec, photo):
     assert fidelity[0] > 20 and fidelity[-1] > 34
 
 
-def test_the_lowest_qualities_are_coded_at_half_the_size(codec, photo):
-    data = codec.compress(photo, 5)
-    header = read(data).header
-    assert (header.scale, header.width, header.height) == (1, 144, 96)
-    assert codec.codes(data).shape[1:] == (3, 5)
-    assert codec.decompress(data).size == (144, 96)
+def test_the_lowest_qualities_are_coded_at_half_the_size_where_it_costs_less(codec, photo):
+    stripes = np.where(np.indices((64, 96))[1] // 2 % 2, 220, 20).astype(np.uint8)  # half the size leaves none
+    smooth, striped = codec.encode(photo, 5, effort=0), codec.encode(np.dstack([stripes] * 3), 12, effort=0)
+    assert (smooth.scale, striped.scale, smooth.trials) == (1, 0, 2)
+    assert read(smooth.data).header.scale == 1 and codec.codes(smooth.data).shape[1:] == (3, 5)
+    assert codec.decompress(smooth.data).size == (144, 96)
+
+
+def test_targets_are_reached_at_the_lowest_quality(codec, photo):
+    encoded = codec.encode(photo, psnr=32, effort=0)
+    assert psnr(np.asarray(codec.decompress(encoded.data)), photo) >= 32
+    below = codec.encode(photo, encoded.quality - 1, effort=0)
+    assert below.quality == encoded.quality - 1 and psnr(np.asarray(codec.decompress(below.data)), photo) < 32
+    assert "reaches" in codec.encode(photo, psnr=70, effort=0).notes[0]
+    with pytest.raises(BadArgument, match="size and psnr"):
+        codec.encode(photo, size=100, psnr=30)
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 40), (17, 33), (16, 16), (130, 3)])
@@ -140,7 +150,7 @@ def test_exact_sizes(codec, photo, size):
 
 def test_sizes_in_bits_a_pixel(codec, photo):
     assert codec.compress(photo, bpp=0.1) == codec.compress(photo, size=int(0.1 * 96 * 144 / 8))
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="cannot both"):
         codec.compress(photo, size=100, bpp=0.1)
 
 

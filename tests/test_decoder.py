@@ -5,7 +5,8 @@ import pytest
 
 import pqmim
 from pqmim.codec import Codec
-from pqmim.errors import DamagedFile
+from pqmim.decoder import frames, lengths
+from pqmim.errors import DamagedFile, UnsupportedFile
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,10 @@ def test_shows_what_a_cut_file_shows(codec, file):
     decoder = pqmim.Decoder(codec)
     for start in range(0, len(file), 50):
         decoder.feed(file[start : start + 50])
-        assert np.array_equal(np.asarray(decoder.image()), np.asarray(codec.decompress(file[: start + 50])))
-        assert decoder.complete == (start + 50 >= len(file)) == (decoder.notes == [])
+        rendered = codec.render(codec.receive(file[: start + 50]))
+        assert np.array_equal(np.asarray(decoder.image()), np.asarray(rendered.image))
+        assert decoder.notes == rendered.notes
+        assert decoder.complete == (start + 50 >= len(file)) == (decoder.notes == ())
 
 
 def test_options_are_those_of_decompress(codec, file):
@@ -39,7 +42,33 @@ def test_nothing_to_show_before_the_header(codec, file):
     decoder = pqmim.Decoder(codec)
     for part in (b"", file[:1], file[1:5]):
         decoder.feed(part)
-        with pytest.raises(DamagedFile):
-            decoder.image()
+        assert decoder.image() is None and decoder.received() is None and not decoder.complete
     decoder.feed(file[5:])
     assert decoder.image().size == (80, 64) and decoder.complete
+
+
+def test_what_is_no_file_is_refused_at_its_first_bytes(codec):
+    decoder = pqmim.Decoder(codec)
+    decoder.feed(b"GIF89a")
+    with pytest.raises(UnsupportedFile):
+        decoder.image()
+
+
+def test_a_whole_file_is_verified(codec, file):
+    damaged = file[:-20] + bytes([file[-20] ^ 1]) + file[-19:]
+    decoder = pqmim.Decoder(codec)
+    decoder.feed(damaged[:-1])
+    assert decoder.image() is not None
+    decoder.feed(damaged[-1:])
+    with pytest.raises(DamagedFile):
+        decoder.image()
+    lenient = pqmim.Decoder(codec, partial=True)
+    lenient.feed(damaged)
+    assert lenient.image().size == (80, 64) and "damaged" in lenient.notes[0]
+
+
+def test_frames_are_pictures_of_growing_prefixes(codec, file):
+    found = list(frames(codec, file, 4))
+    assert [length for length, _ in found] == lengths(file, 4)[-len(found) :] and found[-1][0] == len(file)
+    for length, image in found:
+        assert np.array_equal(np.asarray(image), np.asarray(codec.decompress(file[:length])))

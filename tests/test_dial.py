@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from pqmim.dial import ENOUGH, SMALL, fit, setting
+from pqmim.dial import ENOUGH, MAX_PIXELS, SHIFT, SMALL, fit, most_pixels, reach, settings, target
+from pqmim.errors import BadArgument
 
 
 def sizes(growth, lowest=400):
@@ -40,8 +42,37 @@ def test_sizes_that_stand_still():
     assert (quality, len(payload)) == (60, 90)
 
 
-def test_low_qualities_are_coded_at_half_the_size():
-    assert [setting(quality)[1] for quality in (0, SMALL - 1, SMALL, 100)] == [1, 1, 0, 0]
-    for scale in (0, 1):
-        own = [setting(quality)[0] for quality in range(101) if setting(quality)[1] == scale]
-        assert own == sorted(set(own)) and 0 <= own[0] and own[-1] <= 100
+def test_low_qualities_may_be_coded_at_half_the_size():
+    assert [len(settings(quality)) for quality in (0, SMALL - 1, SMALL, 100)] == [2, 2, 1, 1]
+    assert all(settings(quality)[0] == (quality, 0) for quality in range(101))
+    assert settings(5)[1] == (5 + SHIFT, 1)
+
+
+@pytest.mark.parametrize("wanted", [-5.0, 0.0, 0.5, 3.3, 30.0, 64.5, 124.9, 999.0])
+def test_the_lowest_quality_that_reaches_a_target_is_found_in_a_few_trials(wanted):
+    tried = []
+
+    def measure(quality):  # grows, faster and faster
+        tried.append(quality)
+        return 0.0001 * quality**3 + 0.25 * quality
+
+    found = reach(measure, wanted)
+    assert len(tried) == len(set(tried)) <= 9
+    assert found == 100 or measure(found) >= wanted
+    assert found == 0 or measure(found - 1) < wanted
+
+
+def test_targets_are_checked():
+    with pytest.raises(BadArgument, match="psnr must be"):
+        target(0.0, None, (10, 10))
+    with pytest.raises(BadArgument, match="0, not 1.5|below 1, not 1.5"):
+        target(None, 1.5, (500, 500))
+    with pytest.raises(BadArgument, match="100x300"):
+        target(None, 0.9, (100, 300))
+    measure, wanted = target(30, None, (1, 1))
+    black = np.zeros((2, 2, 3), np.uint8)
+    assert wanted == 30 and measure(black, black + 1) == pytest.approx(48.13, abs=0.01)
+
+
+def test_tiny_files_are_not_believed_everything():
+    assert most_pixels(0) == MAX_PIXELS < most_pixels(10**6)

@@ -44,7 +44,7 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
         def __init__(self):
             Codec.opened += 1
 
-        def compress(self, image, quality, *, size=None, bpp=None, effort, keep_metadata):
+        def compress(self, image, quality, *, effort, **options):
             return f"{image} {quality} {effort}".encode()
 
         def decompress(self, data, **options):

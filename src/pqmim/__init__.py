@@ -55,44 +55,66 @@ def compress(
     *,
     size: int | None = None,
     bpp: float | None = None,
+    psnr: float | None = None,
+    msssim: float | None = None,
     effort: int | None = None,
+    max_pixels: int | None = None,
     keep_metadata: bool = False,
 ) -> bytes:
     """The bytes of a .pqm file.
 
+    At most one of `size`, `bpp`, `psnr` and `msssim` takes the place of the quality, see `Codec.encode`.
+
     Args:
         image: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
         quality: 0 (smallest file) to 100 (best picture).
-        size: bytes that the file takes, in place of a quality; see `Codec.encode`.
+        size: bytes that the file takes.
         bpp: such a size in bits a pixel.
+        psnr: dB that the picture reaches, in as few bytes as it takes.
+        msssim: MS-SSIM that it reaches, 0 to 1.
         effort: steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %, None is 4, or 0 beyond
             8 megapixels.
-        keep_metadata: keep EXIF, XMP and an RGB colour profile, whose colours are then not converted to sRGB.
+        max_pixels: the most that the picture may have; None: 67 million.
+        keep_metadata: keep EXIF, XMP and the colour profile.
 
     Raises:
         InvalidImage: the picture cannot be read, or is too large.
-        ValueError: a number is out of its range.
+        BadArgument: a number is out of its range; also a ValueError.
     """
-    return shared_codec().compress(image, quality, size=size, bpp=bpp, effort=effort, keep_metadata=keep_metadata)
+    return shared_codec().compress(
+        image,
+        quality,
+        size=size,
+        bpp=bpp,
+        psnr=psnr,
+        msssim=msssim,
+        effort=effort,
+        max_pixels=max_pixels,
+        keep_metadata=keep_metadata,
+    )
 
 
 def decompress(
     file: Source,
     *,
+    look: float | str = 0.0,
     complete: "Literal['expect', 'sample', 'none']" = "expect",
     seed: int = 0,
     temperature: float = 0.25,
     partial: bool = False,
+    max_pixels: int | None = None,
 ) -> "Image.Image":
     """The picture in a .pqm file, or in its beginning; `Decoder` takes bytes as they come.
 
     Args:
         file: its bytes, its path, or a binary file object.
+        look: 0 or `faithful` for the least error, 1 or `vivid` for texture, or between.
         complete: what is missing is what the model expects (the least error), a sample of what it may have been, or
             none.
-        seed: of a sample, from 0.
+        seed: of a sample, and of a look's noise; from 0.
         temperature: of a sample: 1 draws as often as the model says, less keeps to what is likely.
         partial: decode a damaged file as far as it goes.
+        max_pixels: the most that the picture may have; None: 67 million, and 4,096 more for each byte of the file.
 
     Returns:
         An image of mode RGB, or RGBA where the file carries alpha.
@@ -100,10 +122,18 @@ def decompress(
     Raises:
         DamagedFile: the file breaks the format, or its check fails.
         UnsupportedFile: it is of another kind, or needs a newer version or other weights.
-        ValueError: a number is out of its range.
+        InvalidImage: the picture is too large.
+        BadArgument: a number is out of its range; also a ValueError.
     """
-    data = data_of(file)
-    return shared_codec().decompress(data, complete=complete, seed=seed, temperature=temperature, partial=partial)
+    return shared_codec().decompress(
+        data_of(file),
+        look=look,
+        complete=complete,
+        seed=seed,
+        temperature=temperature,
+        partial=partial,
+        max_pixels=max_pixels,
+    )
 
 
 def check(file: Source) -> "Received":
@@ -172,6 +202,3 @@ def shared_codec() -> "Codec":
 
         _shared = Codec()
     return _shared
-
-
-_shared_codec = shared_codec

@@ -1,37 +1,57 @@
-"""A decoder that takes bytes as they come."""
+"""A decoder that takes bytes as they come, and goes on where it stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from pqmim.bitstream.container import read
+from pqmim.bitstream.container import Container, read
+from pqmim.bitstream.header import Kind
+from pqmim.errors import TooShort
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from pqmim.codec import Codec
+    from pqmim.coding.grid import Grid
+    from pqmim.coding.loop import Turn
+    from pqmim.coding.range_coder import RangeDecoder
+    from pqmim.results import Received
 
 
 class Decoder:
-    """The picture of a ``.pqm`` file while it arrives.
+    """The picture of a .pqm file while it arrives.
 
         decoder = pqmim.Decoder()
         for packet in link:
             decoder.feed(packet)
-            decoder.image().save("so_far.png")
+            if (image := decoder.image()) is not None:
+                image.save("so_far.png")
 
-    ``codec`` is that of the process by default; further options are those of ``Codec.decompress``.  ``notes`` tells
-    what was still missing at the last image.
+    Codes that were decoded are not decoded again when more bytes come.
+
+    Args:
+        codec: what decodes; that of the process by default.
+        partial: go on where the check of a whole file fails, and say so in the notes.
+        max_pixels: the most that the picture may have, as `Codec.receive` takes it.
+        options: of `Codec.render`, for every picture.
+
+    Attributes:
+        notes: what was still missing at the last picture, one line each.
     """
 
-    def __init__(self, codec: Codec | None = None, **options: Any):
+    def __init__(
+        self, codec: Codec | None = None, *, partial: bool = False, max_pixels: int | None = None, **options: Any
+    ) -> None:
         if codec is None:
-            from pqmim import _shared_codec
+            from pqmim import shared_codec
 
-            codec = _shared_codec()
+            codec = shared_codec()
         self.codec, self.options = codec, options
-        self.notes: list[str] = []
-        self._data = b""
+        self.notes: tuple[str, ...] = ()
+        self._partial, self._max_pixels = partial, max_pixels
+        self._data = bytearray()
+        self._progress: _Progress | None = None
         self._shown: tuple[int, Image.Image] | None = None
 
     def feed(self, data: bytes) -> None:
@@ -39,16 +59,108 @@ class Decoder:
         self._data += data
 
     @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return len(self._data)
+
+    @property
     def complete(self) -> bool:
-        """Whether the file is whole.  A bare one does not say where it ends: never.  Raises as ``image`` does."""
-        return read(self._data).complete
+        """Whether the file is whole. A bare one does not say where it ends: never.  Raises as `received` does."""
+        container = self._container()
+        return container is not None and container.complete
 
-    def image(self) -> Image.Image:
-        """What the bytes so far determine, completed by the model; takes as long as decoding so much of a file.
+    def received(self) -> Received | None:
+        """What the bytes so far determine; None while the header is not there.
 
-        Raises ``DamagedFile`` until the header is there, and as ``Codec.decompress`` does.
+        Raises:
+            DamagedFile: the file breaks the format, or it is whole and its check fails.
+            UnsupportedFile: it is of another kind, or needs weights that are not here.
+            InvalidImage: the picture is too large.
+        """
+        container = self._container()
+        if container is None:
+            return None
+        self.codec.admit(container, len(self._data), self._max_pixels)
+        if not self._partial and container.complete:
+            container.require_intact()
+        if self._progress is None:
+            self._progress = _Progress(self.codec, container)
+        grid = self._progress.decoded(container)
+        return self.codec.received(container, grid, len(self._data), self._partial)
+
+    def image(self) -> Image.Image | None:
+        """What the bytes so far determine, completed by the model; None while the header is not there.
+
+        Raises:
+            PqmimError: as `received` and `Codec.render` do.
         """
         if self._shown is None or self._shown[0] != len(self._data):
-            self._shown = len(self._data), self.codec.decompress(self._data, **self.options)
-            self.notes = list(self.codec.notes)
+            received = self.received()
+            if received is None:
+                return None
+            rendered = self.codec.render(received, **self.options)
+            self._shown, self.notes = (len(self._data), rendered.image), rendered.notes
         return self._shown[1]
+
+    def _container(self) -> Container | None:
+        try:
+            return read(bytes(self._data))
+        except TooShort:
+            return None
+
+
+class _Progress:
+    """A grid that fills as bytes come."""
+
+    def __init__(self, codec: Codec, container: Container) -> None:
+        from pqmim.coding.loop import decoding, turns
+        from pqmim.coding.range_coder import RangeDecoder
+
+        self._grid: Grid = codec.empty_grid(container.header)
+        self._taken = 0
+        self._decoder: RangeDecoder = RangeDecoder(b"")
+        self._stops: Iterator[Turn] = iter(())
+        self._shielded = None
+        if container.header.kind == Kind.FLAT:
+            return
+        engine = codec.engine_of(container)
+        self._shielded = engine.shielded
+        with engine.shielded():
+            grid, reception = self._grid, engine.reception
+            context = reception.prior.context(grid.height, grid.width, container.header.quality)
+            order = turns(engine.release.record.groups, grid)
+            self._stops = decoding(grid, context, order, self._decoder)
+
+    def decoded(self, container: Container) -> Grid:
+        """The grid with all that the payload so far determines."""
+        new = container.payload[self._taken :]
+        if self._shielded is None or not new:
+            return self._grid
+        self._taken += len(new)
+        with self._shielded():
+            self._decoder.feed(new)
+            next(self._stops, None)
+        return self._grid
+
+
+def lengths(data: bytes, count: int) -> list[int]:
+    """Bytes after which to look: all at last, and each time before about half as many after the header."""
+    header = read(data).header_size
+    return sorted({header + max(1, (len(data) - header) >> back) for back in range(count)})
+
+
+def frames(codec: Codec, data: bytes, count: int, **options: Any) -> Iterator[tuple[int, Image.Image]]:
+    """Lengths, and the pictures that they give.
+
+    Args:
+        codec: what decodes.
+        data: a whole file.
+        count: pictures at most.
+        options: of `Codec.render`.
+    """
+    decoder = Decoder(codec, **options)
+    for length in lengths(data, count):
+        decoder.feed(data[decoder.size : length])
+        image = decoder.image()
+        if image is not None:
+            yield length, image

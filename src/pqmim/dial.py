@@ -1,9 +1,24 @@
-"""At which scale a quality is coded, which quality makes a file of a given size, and how hard an encoder tries."""
+"""The dial: how small or how good a file is to be, in one vocabulary.
+
+quality   what people turn: a whole number, 0 (smallest file) to 100 (best picture).
+rate      where the models stand for a quality: fractional, from 0 (the most bits) to the number of levels. A release
+          maps qualities to rates.
+level     index into the gains of the transforms: max(0, rate - 1). Rates 0 to 1 share level 0 and differ in price.
+lambda    what training pays for one bit a pixel at a level, in mean squared error.
+price     what the encoder pays for one bit at a quality, in squared error summed over pixels and colours.
+size      bytes of a whole file; bpp is the same in bits for each pixel of the picture.
+scale     the picture is coded at 1/2**scale of its size, which does better at the lowest rates.
+effort    steps that refine the choice of codes against the pixels.
+"""
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from pqmim.errors import BadArgument
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SCALES = (0.042, 0.014, 0.0035)  # bits a pixel below which a half, a quarter, an eighth of the size does better
 LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
@@ -14,7 +29,8 @@ LARGE = 8_000_000  # pixels beyond which the default is none, since seconds grow
 
 ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
 
-SMALL, SHIFT = 12, 24  # qualities below SMALL stand for half the size, at a quality so much higher
+SMALL, SHIFT = 20, 24
+"""Qualities below SMALL may be coded at half the size, at a quality that is SHIFT higher: about the same rate."""
 
 
 MAX_PIXELS, PIXELS_PER_BYTE = 1 << 26, 1 << 12  # of a file's picture, unless the caller says otherwise
@@ -42,9 +58,53 @@ def default_effort(pixels: int) -> int:
     return EFFORT if pixels <= LARGE else 0
 
 
-def setting(quality: int) -> tuple[int, int]:
-    """The quality and the scale at which a picture is coded, of the quality asked for: half the size where that does better."""
-    return (quality + SHIFT, 1) if quality < SMALL else (quality, 0)
+def settings(quality: int) -> list[tuple[int, int]]:
+    """Qualities and scales that stand for a quality; the encoder takes what costs least for its picture."""
+    return [(quality, 0), (quality + SHIFT, 1)] if quality < SMALL else [(quality, 0)]
+
+
+def target(
+    psnr: float | None, msssim: float | None, size: tuple[int, int]
+) -> "tuple[Callable[[NDArray[Any], NDArray[Any]], float], float]":
+    """What is measured of a picture of a (width, height), and the value that it shall reach.
+
+    Raises:
+        BadArgument: the value is out of range, or the picture too small for the measure.
+    """
+    from pqmim.evaluation import metrics
+
+    if psnr is not None:
+        if not 0 < psnr < 100:
+            raise BadArgument(f"psnr must be above 0 and below 100 dB, not {psnr}")
+        return metrics.psnr, float(psnr)
+    if msssim is None or not 0 < msssim < 1:
+        raise BadArgument(f"msssim must be above 0 and below 1, not {msssim}")
+    if min(size) < metrics.MS_SSIM_MIN_SIDE:
+        raise BadArgument(f"msssim needs sides of {metrics.MS_SSIM_MIN_SIDE} pixels, not {size[0]}x{size[1]}")
+    return metrics.ms_ssim, float(msssim)
+
+
+def reach(measure: Callable[[int], float], wanted: float) -> int:
+    """The lowest quality, 0 to 100, of which `measure(quality)`, which grows, is `wanted` or more; else 100.
+
+    Between two qualities the measure is taken for a straight line, with at least a tenth of the interval kept on
+    either side, so that a bent one cannot hold the search up.
+    """
+    low, high = -1, 101  # qualities known to be too low, and high enough
+    values: dict[int, float] = {}
+    quality = 50
+    while high - low > 1:
+        values[quality] = measure(quality)
+        low, high = (low, quality) if values[quality] >= wanted else (quality, high)
+        if low in values and high in values:
+            share = (wanted - values[low]) / max(values[high] - values[low], 1e-9)
+            guess = low + math.ceil(min(max(share, 0.1), 0.9) * (high - low))
+        else:
+            guess = (low + high) // 2
+        quality = min(max(guess, low + 1), high - 1)
+    if min(high, 100) not in values:
+        measure(100)
+    return min(high, 100)
 
 
 def fit(encode: Callable[[int], bytes], room: int, pixels: int) -> tuple[int, bytes]:

@@ -15,9 +15,10 @@ from pqmim.coding.loop import context_of, decode, expect, information, sample, s
 from pqmim.coding.prior import Prior
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
-from pqmim.errors import DamagedFile, WeightsError
+from pqmim.errors import DamagedFile, PqmimError, WeightsError
 from pqmim.release import Release
 from pqmim.rendering import STRIDE, Codewords
+from pqmim.threads import usable
 
 Form = Literal["auto", "compiled", "torch", "numpy"]
 FORMS: tuple[Form, ...] = ("compiled", "torch", "numpy")  # in the order in which they are tried
@@ -31,30 +32,31 @@ FREE_POSITIONS, POSITIONS_PER_BYTE = 4096, 4
 ALONE = 16  # positions on each side of a grid in whose middle nothing is known, nor the picture's edge
 
 
-def prior_of(release: Release, form: Form = "auto", device: str = "cpu") -> Prior:
+def prior_of(release: Release, form: Form = "auto", device: str = "cpu", threads: int | None = None) -> Prior:
     """The release's prior in one of its forms, which all give the same integers.
 
     Args:
         release: whose prior it is.
         form: `compiled` (C), `torch` or `numpy`; `auto` is the first of them that is there.
         device: where the torch form runs; another one than the CPU means that form.
+        threads: the most that the compiled form uses for one picture; None: as many as `threads.usable` says.
 
     Raises:
-        WeightsError: the tensors leave the bounds of the arithmetic.
-        ImportError: the form that was asked for is not installed.
+        PqmimError: the tensors leave the bounds of the arithmetic, or the form that was asked for is not installed.
     """
     if form == "auto":
         for tried in FORMS if device == "cpu" else ("torch",):
             try:
-                return prior_of(release, tried, device)
-            except ImportError:
+                return prior_of(release, tried, device, threads)
+            except (ImportError, PqmimError):  # a prior that is wrong is so in the last form, too
                 continue
+        form = "numpy" if device == "cpu" else "torch"
     tensors = release.part("prior")
     try:
         if form == "compiled":
             from pqmim.models.prior.compiled import CompiledPrior
 
-            return CompiledPrior(tensors)
+            return CompiledPrior(tensors, usable(threads))
         if form == "numpy":
             from pqmim.models.prior.numpy import NumpyPrior
 
@@ -62,7 +64,7 @@ def prior_of(release: Release, form: Form = "auto", device: str = "cpu") -> Prio
         from pqmim.models.prior.integer import IntegerPrior
 
         return IntegerPrior(tensors, device)
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise WeightsError(f"the prior leaves its arithmetic: {error}", release.name) from error
 
 

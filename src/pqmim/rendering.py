@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.models.noise import gaussian
 
@@ -340,6 +341,14 @@ class TorchSynthesis:
         synthesis, share, seed = self._mixed
         for plain, drawn in zip(faithful, synthesis.drawn(z, level, seed), strict=True):
             yield plain.lerp(drawn, share)
+
+
+def finished(image: Image.Image, header: Header) -> Image.Image:
+    """The picture of a file, of its picture at the scale of coding: of full size, and grey where the file says so."""
+    size = header.width, header.height
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return image.convert("L").convert("RGB") if header.kind == Kind.GREY else image
 
 
 def level_of(rate: float) -> float:

@@ -62,7 +62,7 @@ class Received:
         verified: the check of a whole file matches its bytes and its codes.
         notes: what was not found in the file, one line each.
         size: bytes at hand, which bound what is spent on completing the rest.
-        colour: that of a flat picture, which has no codes: 1 byte of grey, or 3 of red, green and blue.
+        colour: of a flat picture, which has no codes: a byte of grey, or three of red, green and blue.
     """
 
     header: Header

@@ -5,7 +5,6 @@ for as long as the work takes. Types are named wherever tensors are made, so a d
 """
 
 import ctypes
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from pqmim.threads import usable
+
 
 @contextmanager
 def shielded(device: torch.device, threads: int | None = None) -> Iterator[None]:
@@ -21,7 +22,7 @@ def shielded(device: torch.device, threads: int | None = None) -> Iterator[None]
 
     Args:
         device: where the work is done.
-        threads: the most that the calling thread uses for it; None: as many as `usable` says.
+        threads: the most that the calling thread uses for it; None: as many as `threads.usable` says.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -34,30 +35,6 @@ def shielded(device: torch.device, threads: int | None = None) -> Iterator[None]
         if device.type == "cpu":
             stack.enter_context(_threads(usable(threads)))
         yield
-
-
-def usable(most: int | None = None) -> int:
-    """How many threads pay on this machine now: no more than processors that nobody else keeps busy.
-
-    Threads of one product wait for each other. Where one of them has to share its processor, all are slower than one
-    thread alone would be.
-
-    Args:
-        most: the largest answer; None: the number of processors.
-    """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if most == 1 or processors == 1:
-        return 1
-    return max(1, min(most or processors, processors - _others_at_work()))
-
-
-def _others_at_work() -> int:
-    """Threads that run or wait for a processor now, less the calling one; 0 where the system does not tell."""
-    try:
-        running = Path("/proc/loadavg").read_text().split()[3].split("/")[0]
-        return max(0, int(running) - 1)
-    except (OSError, IndexError, ValueError):
-        return 0
 
 
 @contextmanager

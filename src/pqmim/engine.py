@@ -1,0 +1,233 @@
+"""What works with one release: its encoder, its prior, its syntheses, each made when it is first needed."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pqmim import looks
+from pqmim.bitstream.container import Container
+from pqmim.bitstream.header import Header
+from pqmim.coding.grid import Grid
+from pqmim.coding.loop import encode, turns
+from pqmim.coding.sampler import Sampler
+from pqmim.errors import WeightsError
+from pqmim.reception import Form, Reception, prior_of
+from pqmim.release import Release
+from pqmim.rendering import NumpyMixture, NumpySynthesis, Synthesis, TorchSynthesis, level_of
+
+if TYPE_CHECKING:
+    from pqmim.encoder import Encoder
+    from pqmim.models.looks import VividSynthesis
+    from pqmim.models.modules import Modules
+
+MUCH = 32.0  # of 255: a pixel that departs so far is wholly invented
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an engine works.
+
+    Attributes:
+        device: where networks run, as torch names it.
+        threads: the most that torch uses for one call; None: as many as `threads.usable` says.
+        prior: the form of the prior.
+    """
+
+    device: str = "cpu"
+    threads: int | None = None
+    prior: Form = "auto"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How codes are rendered: where the dial between looks stands, 0 to 1, and the seed of a look's texture."""
+
+    dial: float = 0.0
+    seed: int = 0
+
+
+FAITHFUL = Style()
+
+
+class Engine:
+    """The parts that work with one release.  Several threads may share one.
+
+    Args:
+        release: whose tensors they are made of.
+        settings: how they work.
+    """
+
+    def __init__(self, release: Release, settings: Settings) -> None:
+        self.release, self._settings = release, settings
+        self._lock = threading.RLock()
+        self._made: dict[str, Any] = {}
+
+    @property
+    def reception(self) -> Reception:
+        """Bytes to codes."""
+        settings = self._settings
+
+        def make() -> Reception:
+            return Reception(self.release, prior_of(self.release, settings.prior, settings.device, settings.threads))
+
+        made: Reception = self._once("reception", make)
+        return made
+
+    @contextmanager
+    def shielded(self, always: bool = False) -> Iterator[None]:
+        """Where torch may run, see `surroundings`; nothing where none of the parts is of that kind."""
+        in_torch = type(self.reception.prior).__module__ == "pqmim.models.prior.integer"
+        if not (always or in_torch or self._settings.device != "cpu"):
+            yield
+            return
+        import torch
+
+        from pqmim.surroundings import shielded
+
+        with shielded(torch.device(self._settings.device), self._settings.threads):
+            yield
+
+    def encode(self, rgb: Pixels, quality: int, effort: int) -> tuple[Grid, bytes]:
+        """Codes of a picture (H, W, 3), refined in `effort` steps, and their payload."""
+        import torch
+
+        from pqmim.encoder import Aim
+
+        record, device = self.release.record, torch.device(self._settings.device)
+        with self.shielded(always=True):
+            image = torch.tensor(rgb, device=device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+            aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
+            candidates = self._encoder.candidates(image, aim, effort)
+            grid = self.reception.grid(Header(rgb.shape[1], rgb.shape[0], quality, self.release.id))
+            context = self.reception.prior.context(grid.height, grid.width, quality)
+            payload = encode(grid, context, turns(record.groups, grid), candidates.chooser())
+        return grid, payload
+
+    def decode(self, container: Container) -> Grid:
+        """What the bytes of a file determine."""
+        with self.shielded():
+            return self.reception.decode(container)
+
+    def draw(self, grid: Grid, quality: int, sampler: Sampler, steps: int | None) -> None:
+        """Draw what a grid does not know, see `Reception.draw`."""
+        with self.shielded():
+            self.reception.draw(grid, quality, sampler, steps)
+
+    def information(self, header: Header, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Ideal bits (M,) of codes (M, h * w), by sub-quantizer."""
+        with self.shielded():
+            return self.reception.information(header, codes)
+
+    def picture(
+        self, grid: Grid, header: Header, spent: int, *, means: bool = True, style: Style = FAITHFUL
+    ) -> Image.Image:
+        """The picture of a grid at the scale of coding.
+
+        Args:
+            grid: codes, of which some may be unknown.
+            header: of their file.
+            spent: bytes at hand, see `Reception.codewords`.
+            means: unknown codes are what the prior expects.
+            style: how the codes are rendered.
+        """
+        rate = self.release.record.rates[header.quality]
+        with self.shielded():
+            codewords = self.reception.codewords(grid, header.quality, spent, means)
+            return codewords.picture(self._styled(style, rate), rate, header.coded_size)
+
+    def departure(
+        self, grid: Grid, header: Header, spent: int, *, means: bool = True, style: Style = FAITHFUL
+    ) -> NDArray[np.float32]:
+        """How far each pixel (H, W) departs from the faithful picture, or from that of another seed: 0 to 1."""
+        styles = style, FAITHFUL, replace(style, seed=style.seed + 1)
+        drawn, *others = (
+            np.asarray(self.picture(grid, header, spent, means=means, style=one), np.float32) for one in styles
+        )
+        far = np.maximum(*(np.abs(drawn - other).mean(-1) for other in others)) / MUCH
+        sized = Image.fromarray(far.clip(0, 1)).resize((header.width, header.height), Image.Resampling.BILINEAR)
+        return np.asarray(sized)
+
+    def _styled(self, style: Style, rate: float) -> Synthesis:
+        """The synthesis of a look at a rate."""
+        share = self._look.share(level_of(rate), style.dial) if style.dial else 0.0
+        if share == 0:
+            return self._faithful
+        if self._settings.device != "cpu":
+            return TorchSynthesis(self._modules, self._settings.device, (self._vivid_modules, share, style.seed))
+        quantizer = self.release.part("quantizer")
+        drawn = NumpySynthesis(self._look.tensors, quantizer, style.seed)
+        return drawn if share == 1 else NumpyMixture(self._plain, drawn, share)
+
+    @property
+    def _plain(self) -> NumpySynthesis:
+        def make() -> NumpySynthesis:
+            return NumpySynthesis(self.release.part("synthesis"), self.release.part("quantizer"))
+
+        made: NumpySynthesis = self._once("plain", make)
+        return made
+
+    @property
+    def _vivid_modules(self) -> "VividSynthesis":
+        from pqmim.models.looks import VividSynthesis
+        from pqmim.models.transforms import TransformConfig
+
+        def make() -> VividSynthesis:
+            config = TransformConfig(**self.release.record.transforms)  # type: ignore[arg-type]  # by name
+            return VividSynthesis.of(config, self._look.tensors).to(self._settings.device)
+
+        made: VividSynthesis = self._once("vivid", make)
+        return made
+
+    @property
+    def _faithful(self) -> Synthesis:
+        if self._settings.device == "cpu":
+            return self._plain
+        return TorchSynthesis(self._modules, self._settings.device)
+
+    @property
+    def _look(self) -> looks.Look:
+        def make() -> looks.Look:
+            found = looks.find(self.release.part("synthesis"), self.release.digest_of("synthesis"))
+            if found is None:
+                raise WeightsError(f"no vivid look belongs to the weights {self.release.id:03x}")
+            return found
+
+        made: looks.Look = self._once("look", make)
+        return made
+
+    @property
+    def _encoder(self) -> "Encoder":
+        from pqmim.encoder import Encoder
+
+        def make() -> Encoder:
+            modules = self._modules
+            return Encoder(modules.analysis, modules.quantizer, modules.synthesis)
+
+        made: Encoder = self._once("encoder", make)
+        return made
+
+    @property
+    def _modules(self) -> "Modules":
+        from pqmim.models.modules import Modules
+
+        def make() -> Modules:
+            record, release = self.release.record, self.release
+            parts = {name: release.part(name) for name in ("analysis", "quantizer", "synthesis")}
+            return Modules.build(record.transforms, record.dimensions, record.codewords, parts, self._settings.device)
+
+        made: Modules = self._once("modules", make)
+        return made
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = make()
+            return self._made[name]
