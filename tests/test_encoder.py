@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pqmim import dial
+from pqmim import dial, encoder
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
-from pqmim import encoder
 from pqmim.encoder import SoftChoice
 from pqmim.models.quantizer import ProductQuantizer
 from pqmim.release import PARTS, save

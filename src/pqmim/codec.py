@@ -1,8 +1,8 @@
 """The hall: the only place where pixels, models, coding and bitstream meet.
 
-    encode   picture → encoder → codes → prior, range coder → file      `sending`, `encoder`
-    receive  file → range decoder, prior → codes                        `reception`
-    render   codes → codewords → synthesis → picture                    `rendering`
+encode   picture → encoder → codes → prior, range coder → file      `sending`, `encoder`
+receive  file → range decoder, prior → codes                        `reception`
+render   codes → codewords → synthesis → picture                    `rendering`
 """
 
 import os
