@@ -140,6 +140,23 @@ def test_exhausted_decoder_stays_so():
     assert len(decoder.decode(np.array([[0, 65536]]))) == 0
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+def test_decoding_goes_on_when_more_bytes_come(step):
+    rng = np.random.default_rng(step)
+    inner = np.sort([rng.choice(np.arange(1, 65536), 15, replace=False) for _ in range(100)], 1)
+    table = np.concatenate([np.zeros((100, 1), int), inner, np.full((100, 1), 65536)], 1)
+    symbols = rng.integers(0, 16, len(table))
+    encoder, rows = RangeEncoder(), np.arange(len(table))
+    encoder.encode(table[rows, symbols], np.diff(table)[rows, symbols])
+    data = encoder.finish()
+    decoder, found = RangeDecoder(b""), []
+    for place in range(0, len(data), step):
+        decoder.feed(data[place : place + step])
+        found += decoder.decode(table[len(found) :]).tolist()
+        assert found == RangeDecoder(data[: place + step]).decode(table).tolist()
+    assert found == symbols.tolist()
+
+
 def test_a_likely_symbol_is_determined_without_its_last_bits():
     table = np.array([[0, 65000, 65536], [0, 65000, 65536]])
     assert RangeDecoder(b"").decode(table).tolist() == []

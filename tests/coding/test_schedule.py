@@ -32,3 +32,18 @@ def test_early_positions_are_spread():
 def test_a_schedule_is_a_pure_function():
     assert passes(GROUPS, 8) == passes(GROUPS, 8)
     assert len(passes(GROUPS, 20)) == 7 and len(passes(GROUPS, 3)) == 4
+
+
+def test_groups_say_how_many_blocks_run_and_the_first_pass_runs_none():
+    groups = [Group(0, 3, 3, 4), Group(3, 8, 2, 5), Group(8, 20, 1, 2)]
+    assert [step.blocks for step in passes(groups, 20)] == [0, 4, 4, 5, 5, 2]
+    assert [step.blocks for step in passes(groups, 2)] == [0, 4, 4]
+
+
+def test_groups_that_do_not_say_run_all_blocks():
+    assert {step.blocks for step in passes(GROUPS, 20)} == {None}
+
+
+def test_the_first_pass_always_has_positions():
+    for stages in STAGES:
+        assert len(passes([Group(0, 1, stages)], 1)[0].positions(1, 1)) == 1

@@ -55,7 +55,8 @@ class Sampler:
         return noise
 
     def _uniform(self, count: int) -> NDArray[np.int64]:
-        return (self._source.random_raw(count) >> np.uint64(64 - PRECISION)).astype(np.int64)
+        uniform: NDArray[np.int64] = (self._source.random_raw(count) >> np.uint64(64 - PRECISION)).astype(np.int64)
+        return uniform
 
 
 @cache

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pqmim.models.prior.export import export
+from pqmim.models.prior.export import export, from_integers
 from pqmim.models.prior.integer import IntegerPrior
 from pqmim.models.prior.masked import LN2, MaskedPrior, PriorConfig
 
@@ -51,3 +51,56 @@ def test_the_logits_of_some_codewords_are_those_of_all(coded):
     with torch.no_grad():
         expected = prior.logits(tokens, coded).expand(5, -1, -1, -1).gather(-1, codes[..., None])[..., 0]
         torch.testing.assert_close(prior.logits_of(tokens, coded, codes), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("depths", [[2, 0, 1, 2], [0, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2]])
+def test_pictures_of_a_batch_may_run_as_many_blocks_each(depths):
+    torch.manual_seed(2)
+    prior = made()
+    codes, known = torch.randint(0, 32, (4, 30, 4)), torch.rand(4, 30, 4) < 0.5
+    rate = torch.rand(4) * 2
+    with torch.no_grad():
+        found = prior.tokens(codes, known, rate, 5, torch.tensor(depths))
+        for row, depth in enumerate(depths):
+            own = slice(row, row + 1)
+            alone = prior.tokens(codes[own], known[own], rate[own], 5, depth)
+            torch.testing.assert_close(found[own], alone, rtol=0, atol=1e-5)
+
+
+def test_gradients_reach_the_blocks_that_ran_alone():
+    torch.manual_seed(3)
+    prior = made(blocks=3)
+    codes, known = torch.randint(0, 32, (2, 30, 4)), torch.rand(2, 30, 4) < 0.5
+    prior.tokens(codes, known, torch.ones(2), 5, torch.tensor([0, 2])).square().sum().backward()
+    used = [any(p.grad is not None and bool(p.grad.any()) for p in block.parameters()) for block in prior.blocks]
+    assert used == [True, True, False]
+
+
+def test_some_blocks_are_those_of_the_integers():
+    torch.manual_seed(4)
+    prior, rates = made(blocks=3), torch.linspace(2, 0, 101)
+    codes, known = torch.randint(0, 32, (1, 48, 4)), torch.rand(1, 48, 4) < 0.5
+    context = IntegerPrior(export(prior, rates)).context(6, 8, 50)
+    for m in range(4):
+        positions = known[0, :, m].nonzero()[:, 0].numpy()
+        context.reveal(m, positions, codes[0, positions, m].to(torch.uint8).numpy())
+    for blocks in (0, 1, 2):
+        with torch.no_grad():
+            hidden = prior.tokens(codes, known, rates[50:51], 6, blocks)
+            wanted = torch.softmax(prior.logits(hidden.flatten(0, 2), range(4)) * LN2, -1)
+        for m, _, frequencies in context.frequencies(range(4), np.arange(48), blocks):
+            difference = np.diff(frequencies.cumulative()) / 65536 - wanted[:, m].numpy()
+            assert np.abs(difference).max() < 0.05
+
+
+def test_goes_on_from_the_integers_of_a_release():
+    torch.manual_seed(5)
+    rates = torch.linspace(2, 0, 101)
+    before = export(made(), rates)
+    restored = from_integers(before, rates, 3)
+    after = export(restored, rates)
+    assert before.keys() == after.keys()
+    for name, tensor in before.items():
+        most = 1 if name == "level" else 0  # fitted anew
+        assert np.abs(tensor.astype(int) - after[name].astype(int)).max() <= most, name
+    assert restored.state_dict().keys() == made().state_dict().keys()

@@ -1,0 +1,1 @@
+"""The masked prior: what is normative of it, its forms in integers, and the float form that learns."""

@@ -48,7 +48,8 @@ class MassFrequencies:
         """Entries (n, F) of the cumulative frequencies."""
         masses = np.take_along_axis(self._masses, np.maximum(columns - 1, 0), 1)
         masses = np.where(columns > 0, masses, 0)
-        return (masses.astype(np.int64) * self._spare // self._masses[:, -1:] + columns).astype(np.int32)
+        bounds: Integers = (masses.astype(np.int64) * self._spare // self._masses[:, -1:] + columns).astype(np.int32)
+        return bounds
 
     def _table(self, masses: Integers) -> Integers:
         # A quotient below 2^16 of integers below 2^39 and 2^23 lies 2^-23 or more below the next whole number, which

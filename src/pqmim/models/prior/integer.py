@@ -170,7 +170,7 @@ def act(x: Tensor) -> Tensor:
 def activations(x: Tensor) -> Tensor:
     """The same of a whole residual stream (n, d), some tokens at a time."""
     h = torch.empty_like(x, dtype=torch.int8)
-    for rows, found in zip(x.split(TOKENS), h.split(TOKENS)):
+    for rows, found in zip(torch.split(x, TOKENS), torch.split(h, TOKENS)):
         found.copy_(act(rows))
     return h
 
@@ -213,7 +213,7 @@ class Block:
         mixed = self._attend(activations(x), asked, at)
         if at is not None:
             x = x[at]
-        for rows, more in zip(x.split(TOKENS), mixed.split(TOKENS)):
+        for rows, more in zip(torch.split(x, TOKENS), torch.split(mixed, TOKENS)):
             rows += self.attended(more)
             a, b = self.expand.clipped(act(rows)).chunk(2, 1)
             rows += self.reduce(act(a.clamp(min=0).mul_(b)))
@@ -239,7 +239,8 @@ class Block:
         queries = self._projected(h if at is None else h[at], slice(depth))
         mixed = torch.empty_like(queries)
         index, found, places = (
-            torch.from_numpy(array).to(h.device).split(WINDOWS) for array in (asked.index, asked.windows, asked.places)
+            torch.split(torch.from_numpy(array).to(h.device), WINDOWS)
+            for array in (asked.index, asked.windows, asked.places)
         )
         for own, window, place in zip(index, found, places):
             mixed[own] = self._mix(queries[own], keys[window], place, window == len(h))
@@ -247,14 +248,14 @@ class Block:
 
     def _projected(self, h: Tensor, rows: slice) -> Tensor:
         """Queries, or keys and values, int8 (n + 1, c); the last row stands for places that are over."""
-        found = [self.qkv.clipped(part, rows).to(torch.int8) for part in h.split(TOKENS)]
+        found = [self.qkv.clipped(part, rows).to(torch.int8) for part in torch.split(h, TOKENS)]
         return F.pad(torch.cat(found), (0, 0, 0, 1))
 
     def _mix(self, queries: Tensor, keys: Tensor, places: Tensor, outside: Tensor) -> Tensor:
         """Attention of windows: queries (V, Q, d) over keys and values (V, 64, 2 d): int8 (V, Q, d)."""
         heads = len(self.bias)
-        q = queries.unflatten(2, (heads, -1)).transpose(1, 2).float()  # (V, heads, Q, d')
-        k, v = keys.unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4).float()
+        q = queries.view(*places.shape, heads, -1).transpose(1, 2).float()  # (V, heads, Q, d')
+        k, v = keys.view(*outside.shape, 2, heads, -1).permute(2, 0, 3, 1, 4).float()
         scores = (q @ k.transpose(-1, -2)).add_(self.bias[:, places].transpose(0, 1))  # 11 fractional bits
         if outside.any():
             scores.masked_fill_(outside[:, None, None], spec.OUTSIDE)
@@ -263,8 +264,8 @@ class Block:
         weights = weights.bitwise_right_shift_(t.bitwise_right_shift_(8).add_(1)).float()
         total = weights.sum(-1, keepdim=True)  # 256 to 16384
         # A quotient is no nearer below a whole number than 2^-15, which float32 tells apart up to 128.
-        mixed = (weights @ v).mul_(2).add_(total).div_(2 * total).floor_()  # (V, heads, Q, d')
-        return mixed.to(torch.int8).transpose(1, 2).flatten(2)
+        mixed: Tensor = (weights @ v).mul_(2).add_(total).div_(2 * total).floor_()  # (V, heads, Q, d')
+        return mixed.to(torch.int8).transpose(1, 2).flatten(2)  # (V, Q, d)
 
 
 class Heads:
@@ -287,7 +288,8 @@ class Heads:
         precision = self.precision(tokens, rows).clamp_(spec.LEAST_PRECISION, spec.LARGEST_PRECISION)
         beta = self.inverse_squares[precision.sub_(spec.LEAST_PRECISION).long()]
         free = self.free.clipped(tokens, self.layout.factors(coded)).float()
-        return [(*found,) for found in zip(free.split(self.layout.rank, 1), beta.split(dims, 1), mean.split(dims, 1))]
+        factors = torch.split(free, self.layout.rank, 1)
+        return list(zip(factors, torch.split(beta, dims, 1), torch.split(mean, dims, 1)))
 
     @shielded
     def frequencies(

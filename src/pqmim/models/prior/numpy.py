@@ -194,7 +194,7 @@ class Block:
     def _convolved(self, x: Integers, shape: tuple[int, int]) -> Integers:
         """The stream with its depthwise convolution added."""
         height, width = shape
-        found = x.reshape(height, width, -1).copy()
+        found: Integers = x.reshape(height, width, -1).copy()
         count = max(1, TOKENS // width)
         for top in range(0, height, count):
             stream = found[top : top + count]
@@ -289,8 +289,9 @@ class Heads:
 
     def _words(self, m: int) -> NDArray[np.float64]:
         """What moments are multiplied by for squared distances: (2 d + 1, K)."""
-        words = self.codebook[m, :, : self.layout.dimensions[m]].astype(np.float64)
-        return np.concatenate([words**2, -2 * words, np.ones_like(words[:, :1])], 1).T
+        words: NDArray[np.float64] = self.codebook[m, :, : self.layout.dimensions[m]].astype(np.float64)
+        factors: NDArray[np.float64] = np.concatenate([words**2, -2 * words, np.ones_like(words[:, :1])], 1).T
+        return factors
 
     def _energy(self, words: NDArray[np.float64], beta: NDArray[np.float64], mean: NDArray[np.float64]) -> Floats:
         """sqrt(1 + 2 u) of the squared distances u of every codeword, (n, K), 8 fractional bits."""

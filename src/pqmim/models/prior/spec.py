@@ -38,7 +38,7 @@ QUALITIES = 101
 # Fractional bits of fixed-point numbers.
 ACTIVATION = 4  # activations: int8 holds +-7.94
 RESIDUAL = 8  # the residual stream, energies and logits
-SCORE = 2 * ACTIVATION + 3  # attention scores: of products, over 8 = sqrt(64) for heads of 64
+SCORE = 2 * ACTIVATION + 3  # attention scores: those of products, which are divided by 8
 MEAN = 4  # predicted means and codewords
 
 LIMIT = 127  # of activations and weights: int8 less -128, whose negative it does not hold
@@ -122,7 +122,8 @@ def windows(height: int, width: int, block: int) -> NDArray[np.int64]:
     rows, columns = -(-(height + shift) // WINDOW), -(-(width + shift) // WINDOW)
     grid = np.full((rows * WINDOW, columns * WINDOW), height * width)
     grid[shift : shift + height, shift : shift + width] = np.arange(height * width).reshape(height, width)
-    return grid.reshape(rows, WINDOW, columns, WINDOW).swapaxes(1, 2).reshape(rows * columns, WINDOW**2)
+    found: NDArray[np.int64] = grid.reshape(rows, WINDOW, columns, WINDOW).swapaxes(1, 2)
+    return found.reshape(rows * columns, WINDOW**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,10 +172,10 @@ class Layout:
 
     def __init__(self, tensors: Tensors) -> None:
         self.dimensions: list[int] = tensors["dimensions"].tolist()
-        self.size, self.codewords = tensors["codebook"].shape[:2]
+        self.size, self.codewords = (int(side) for side in tensors["codebook"].shape[:2])
         self.width = len(tensors["embed.weight"])
         self.blocks = sum(name.endswith(".qkv.weight") for name in tensors)
-        self.rank = tensors["term"].shape[1]
+        self.rank = int(tensors["term"].shape[1])
         self.first = [sum(self.dimensions[:m]) for m in range(self.size + 1)]
 
     def channels(self, coded: range) -> slice:

@@ -1,0 +1,178 @@
+"""One loop for coding, decoding, completing and drawing."""
+
+import numpy as np
+import pytest
+
+from pqmim.coding.grid import Grid
+from pqmim.coding.loop import (
+    context_of,
+    decode,
+    decoding,
+    encode,
+    expect,
+    fill,
+    information,
+    sample,
+    surest_first,
+    turns,
+)
+from pqmim.coding.prior import CumulativeFrequencies
+from pqmim.coding.range_coder import RangeDecoder
+from pqmim.coding.sampler import Sampler
+from pqmim.coding.schedule import Group
+
+GROUPS = [Group(0, 2, 3, 1), Group(2, 5, 2, 2), Group(5, 6, 1, 3)]
+HEIGHT, WIDTH, QUALITY = 5, 7, 30
+
+
+def empty(active=5):
+    return Grid(6, HEIGHT, WIDTH, active)
+
+
+@pytest.fixture
+def codes():
+    return np.random.default_rng(0).integers(0, 8, (6, HEIGHT * WIDTH)).astype(np.uint8)
+
+
+@pytest.fixture
+def payload(prior, codes):
+    grid = empty()
+    data = encode(grid, prior.context(HEIGHT, WIDTH, QUALITY), turns(GROUPS, grid), lambda m, at, _: codes[m, at])
+    assert grid.complete and np.array_equal(grid.codes[:5], codes[:5]) and not grid.known[5].any()
+    return data
+
+
+def decoded(prior, data):
+    grid = empty()
+    context = prior.context(HEIGHT, WIDTH, QUALITY)
+    decode(grid, context, turns(GROUPS, grid), RangeDecoder(data))
+    assert np.array_equal(context.known, grid.known)
+    return grid
+
+
+def test_codes_come_back(prior, codes, payload):
+    assert np.array_equal(decoded(prior, payload).codes[:5], codes[:5])
+
+
+def test_turns_of_a_file_say_how_many_blocks_run(prior, payload):
+    ranges = [(coded.start, coded.stop, blocks) for coded, _, blocks, _ in prior.asked]
+    assert ranges == [(0, 2, 0), (0, 2, 1), (0, 2, 1), (2, 5, 2), (2, 5, 2)]
+
+
+def test_a_prefix_gives_a_prefix_of_the_codes(prior, codes, payload):
+    share = 0.0
+    for end in range(0, len(payload) + 1, 5):
+        grid = decoded(prior, payload[:end])
+        assert np.array_equal(grid.codes[grid.known], codes[grid.known])
+        assert grid.share >= share
+        share = grid.share
+    assert 0 < share < 1 or grid.complete
+
+
+def test_decoding_goes_on_where_it_stopped(prior, codes, payload):
+    grid, decoder = empty(), RangeDecoder(b"")
+    walk = decoding(grid, prior.context(HEIGHT, WIDTH, QUALITY), turns(GROUPS, grid), decoder)
+    for end in range(0, len(payload), 3):
+        assert next(walk, None) is not None
+        assert np.array_equal(grid.known, decoded(prior, payload[:end]).known)
+        decoder.feed(payload[end : end + 3])
+    for _ in walk:
+        raise AssertionError("the bytes determine all codes")
+    assert grid.complete and np.array_equal(grid.codes[:5], codes[:5])
+
+
+def test_no_pass_runs_twice_when_decoding_goes_on(prior, payload):
+    prior.asked.clear()
+    grid, decoder = empty(), RangeDecoder(b"")
+    walk = decoding(grid, prior.context(HEIGHT, WIDTH, QUALITY), turns(GROUPS, grid), decoder)
+    for byte in payload:
+        next(walk)
+        decoder.feed(bytes([byte]))
+    assert next(walk, None) is None and len(prior.asked) == 5
+
+
+def test_information_is_about_the_size_of_the_payload(prior, codes, payload):
+    grid = empty()
+    bits = information(grid, prior.context(HEIGHT, WIDTH, QUALITY), turns(GROUPS, grid), codes)
+    assert bits.shape == (6,) and bits[5] == 0
+    assert bits.sum() <= 8 * len(payload) + 0.1 <= bits.sum() + 9.2
+
+
+def test_a_sample_keeps_what_is_known_and_depends_on_the_seed_alone(prior, codes, payload):
+    drawn = []
+    for seed in (1, 1, 2):
+        grid = decoded(prior, payload[: len(payload) // 2])
+        known, kept = grid.known.copy(), grid.codes.copy()
+        sample(grid, context_of(prior, grid, QUALITY), turns(GROUPS, grid), Sampler(seed))
+        assert 0 < known.sum() < grid.known.sum() and grid.complete
+        assert np.array_equal(grid.codes[known], kept[known])
+        drawn.append(grid.codes)
+    assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+
+
+def test_the_surest_positions_come_first_and_all_come(prior):
+    grid = empty()
+    prior.asked.clear()
+    surest_first(grid, prior.context(HEIGHT, WIDTH, QUALITY), GROUPS, Sampler(4), 3)
+    assert grid.complete and not grid.known[5].any()
+    left = [len(positions) for _, positions, _, _ in prior.asked]
+    assert len(left) == 6 and left[0] == 35 and left[0] > left[1] > left[2]
+
+
+def test_what_is_expected_is_the_mean_of_the_distribution(prior, codes):
+    grid = empty()
+    grid.reveal(0, np.arange(30), codes[0, :30])
+    words = [np.arange(8, dtype=np.float32)[:, None] * [1, m + 1] for m in range(6)]
+    words = [word.astype(np.float32) for word in words]
+    context = context_of(prior, grid, QUALITY)
+    found = expect(grid, words, context)
+    assert found.shape == (35, 12) and found.dtype == np.float32
+    assert np.array_equal(found[:30, :2], words[0][codes[0, :30]])
+    assert not found[:, 10:].any()  # what is not sent is codeword 0
+    for m, part, frequencies in context.frequencies(range(5), np.arange(35)):
+        mean = np.diff(frequencies.cumulative()) @ words[m].astype(float) / 65536
+        own = found[part, 2 * m : 2 * m + 2]
+        unknown = ~grid.known[m, part]
+        assert np.allclose(own[unknown], mean[unknown], rtol=1e-5)
+    without = expect(grid, words, None)
+    assert np.array_equal(without[:30, :2], found[:30, :2]) and not without[30:].any()
+
+
+def test_a_context_of_a_grid_knows_what_the_grid_knows(prior, payload):
+    grid = decoded(prior, payload[: len(payload) // 3])
+    context = context_of(prior, grid, QUALITY)
+    assert np.array_equal(context.known, grid.known)
+    assert np.array_equal(context.codes[context.known], grid.codes[grid.known])
+
+
+def test_what_is_forgotten_is_filled_again(prior, codes, payload):
+    grid = decoded(prior, payload)
+    grid.forget(np.array([3, 4]))
+    assert grid.share == pytest.approx(1 - 2 / 35) and not grid.codes[:, 3].any()
+    known = grid.known.copy()
+    sample(grid, context_of(prior, grid, QUALITY), turns(GROUPS, grid), Sampler(0))
+    assert grid.complete and np.array_equal(grid.codes[:5][known[:5]], codes[:5][known[:5]])
+
+
+def test_codes_of_one_turn_do_not_tell_of_each_other(prior, codes):
+    """All frequencies of a turn are asked for before any of its codes is known to the prior."""
+    grid = empty()
+    context = prior.context(HEIGHT, WIDTH, QUALITY)
+    seen = []
+
+    def chosen(m, positions, _):
+        seen.append(int(context.known.sum()))
+        return codes[m, positions]
+
+    fill(grid, context, turns(GROUPS, grid), chosen)
+    per_turn = [len(coded) * len(at) for coded, at, _, _ in prior.asked]
+    assert sorted(set(seen)) == np.cumsum([0, *per_turn[:-1]]).tolist()
+
+
+def test_tables_answer_for_some_codes():
+    table = np.array([[0, 10, 100, 65536], [0, 1, 2, 65536]], np.int32)
+    frequencies = CumulativeFrequencies(table)
+    start, size = frequencies.intervals(np.array([1, 2], np.uint8))
+    assert start.tolist() == [10, 2] and size.tolist() == [90, 65534]
+    assert frequencies.sizes(np.array([[0, 2], [1, 0]], np.uint8)).tolist() == [[10, 65436], [1, 1]]
+    assert len(frequencies) == 2 and frequencies.cumulative() is table
