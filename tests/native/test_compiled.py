@@ -141,7 +141,7 @@ def test_forgets_and_learns_another_code(level):
 @pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("temperature", [1, 4, 12, 24, 200])
 def test_temperatures_are_those_of_the_torch_form(level, temperature):
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     from pqmim.models.prior.integer import IntegerPrior
 
     for extreme in (False, True):
