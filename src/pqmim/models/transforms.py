@@ -133,6 +133,7 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: TransformConfig):
         super().__init__()
+        self.config = config
         self.coarse = nn.ModuleList(
             Block(config.latent, config.expansion, config.levels) for _ in range(config.synthesis_coarse)
         )

@@ -23,6 +23,7 @@ from pqmim.training.recipe import BaseRecipe, Recipe, RecipeError
 from pqmim.training.resident import ResidentPhotos
 from pqmim.training.run import Run
 from pqmim.training.stages.joint import train_joint
+from pqmim.training.stages.look import LookRecipe, train_look
 from pqmim.training.stages.prior import new_prior, train_prior
 from pqmim.training.stages.quantizer import QuantizedCodec, fitted, train_quantizer
 from pqmim.training.stages.transforms import train_transforms
@@ -50,6 +51,8 @@ def train(recipe: Path, data: Path, run: Run, last: str | None = None) -> Path |
     """
     plan = recipes.load(recipe)
     run = run.computing(plan.precision)
+    if isinstance(plan, LookRecipe):
+        return train_look(plan, read_photos(plan, data, run), run)
     if not isinstance(plan, Recipe):
         if last:
             raise RecipeError(f"is of kind {plan.kind}, whose one stage needs no name", recipe)

@@ -316,8 +316,12 @@ def load(path: str | Path) -> BaseRecipe:
 
 
 def kind_of(values: Any) -> type[BaseRecipe]:
-    """The class of a recipe's kind: `Recipe`, or a rival's."""
+    """The class of a recipe's kind: `Recipe`, that of a look, or a rival's."""
     kind = values.get("kind") if isinstance(values, dict) else None
+    if kind == "vivid":
+        from pqmim.training.stages.look import LookRecipe  # which imports this module
+
+        return LookRecipe
     if isinstance(kind, str) and kind in rivals.REGISTRY:
         found: type[BaseRecipe] = rivals.REGISTRY[kind].recipe()
         return found

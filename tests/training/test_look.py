@@ -1,0 +1,54 @@
+"""The stage that trains a look, on the release of the tiny recipe and a network of random weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from pqmim import looks, release
+from pqmim.errors import PqmimError
+from pqmim.models import textures
+from pqmim.models.features import weight_shapes
+from pqmim.training import recipe as recipes
+from pqmim.training.pipeline import train
+from pqmim.training.run import Run
+from pqmim.training.stages.look import LookRecipe
+
+
+def test_the_shipped_recipe_is_one_of_a_look():
+    found = recipes.load("recipes/vivid.yaml")
+    assert isinstance(found, LookRecipe) and found.stages.adversarial is not None
+
+
+def test_textures_are_apart_by_what_they_are_and_not_by_where_they_stand():
+    noise = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert textures.apart([noise], [noise]) == 0
+    moved = textures.apart([noise], [noise.roll((16, 16), (2, 3))])
+    louder = textures.apart([noise], [3 * noise])
+    assert moved < 0.3 * louder
+    assert [mean.shape[2:] for mean, _ in textures.moments(noise, (3, 3))] == [(7, 7), (3, 3), (1, 1)]
+
+
+@pytest.mark.slow
+def test_a_look_of_a_release_is_trained_and_found(run, folder, tmp_path):
+    torch.manual_seed(0)
+    features = tmp_path / "random.safetensors"
+    save_file({name: 0.2 * torch.randn(shape) for name, shape in weight_shapes().items()}, features)
+    schedule = {"steps": 3, "batch": 4, "crop": 128, "samples": 4, "warmup": 1, "evaluate_every": 3, "log_every": 1}
+    plan = tmp_path / "look.yaml"
+    stages = {"features": schedule, "adversarial": schedule | {"alone": 1, "ramp": 1, "muon": 0.001, "adam": 0.001}}
+    values = {"name": "look", "kind": "vivid", "weights": str(run / "tiny.safetensors"), "lambdas": [1, 2, 3]}
+    plan.write_text(yaml.safe_dump(values | {"stages": stages, "strength": [1, 0.5, 0.5]}))
+    with pytest.raises(PqmimError, match="--features"):
+        train(plan, folder, Run.start(tmp_path / "none"))
+    path = train(plan, folder, Run.start(tmp_path / "out", features=features))
+    released = release.load(run / "tiny.safetensors")
+    look = looks.load(path, released.part("synthesis"), released.digest_of("synthesis"))
+    assert look.strength.tolist() == [1, 0.5, 0.5]
+    assert not np.allclose(look.tensors["head"], released.part("synthesis")["head"], atol=1e-6)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "look-adversarial.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
+    assert any("told" in line for line in lines) and "held_back/psnr" in lines[-1]
