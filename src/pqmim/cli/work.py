@@ -1,5 +1,6 @@
 """How a command gets through its files: a bad one is told in one line, the others go on."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from pqmim.cli.jobs import STREAM, Job, check_target
 from pqmim.cli.manifest import Manifest
 from pqmim.cli.messages import USER_ERRORS, note, say, sentence, size_of, waiting
+from pqmim.errors import MissingPackage
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,11 @@ def attempt(task: Task, codec: Any, job: Job) -> Outcome:
         raise
     except USER_ERRORS as error:
         return Outcome(error=sentence(error, job.name))
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        missing = MissingPackage("this needs PyTorch, which is not installed: pip install torch", job.name)
+        return Outcome(error=sentence(missing))
 
 
 def tell(args: Any, line: str, facts: dict[str, Any]) -> None:
@@ -174,7 +181,7 @@ def tell(args: Any, line: str, facts: dict[str, Any]) -> None:
 
 def _with_bar(results: Iterable[tuple[Job, Outcome]], count: int) -> Iterator[tuple[Job, Outcome]]:
     """The results, with a bar where a person is watching."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty() or importlib.util.find_spec("tqdm") is None:
         yield from results
         return
     from tqdm import tqdm

@@ -1,7 +1,7 @@
 """Product quantizer: M sub-quantizers of K codewords, with dimensions from the spectrum.
 
 A position's latent is split into M sub-vectors of unequal size and each is replaced by one of K
-codewords (El-Nouby et al. 2023, section 3.1).  Codebooks start on the scalar grid, so the product
+codewords.  Codebooks start on the scalar grid, so the product
 quantizer contains the scalar one: leading channels stand alone, and trailing channels, whose
 integers are mostly zero, share a sub-quantizer as long as their joint alphabet fits in K.
 """

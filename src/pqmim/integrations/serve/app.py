@@ -84,7 +84,9 @@ class _Desk:
 
     async def encode(self, request: Request) -> Response:
         """A photo to a .pqm file, with facts in a header: `?quality=50`, `?size=200`, `?effort=0`."""
-        options = {name: _number(request, name) for name in ("quality", "size", "effort") if _has(request, name)}
+        options: dict[str, Any] = {
+            name: _number(request, name) for name in ("quality", "size", "effort") if _has(request, name)
+        }
         photo = await body_of(request, self._limits)
 
         def work() -> Response:
