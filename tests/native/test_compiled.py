@@ -8,6 +8,7 @@ from reference_prior import random_codes, random_tensors, tables, tokens
 
 from pqmim.coding.range_coder import RangeDecoder, RangeEncoder
 from pqmim.models.prior.compiled import CompiledPrior, Unavailable, usable_levels
+from pqmim.models.prior.integer import IntegerPrior
 
 LARGER = {"dimensions": (1, 1, 2, 3, 5), "codewords": 64, "width": 64, "heads": 2, "hidden": 72, "blocks": 3}
 ODD = {"dimensions": (1, 3, 1), "codewords": 37, "width": 36, "heads": 3, "hidden": 20, "blocks": 2, "rank": 3}
@@ -141,9 +142,6 @@ def test_forgets_and_learns_another_code(level):
 @pytest.mark.parametrize("level", levels())
 @pytest.mark.parametrize("temperature", [1, 4, 12, 24, 200])
 def test_temperatures_are_those_of_the_torch_form(level, temperature):
-    pytest.importorskip("torch")
-    from pqmim.models.prior.integer import IntegerPrior
-
     for extreme in (False, True):
         tensors = random_tensors(5, **LARGER, extreme=extreme)
         codes, known = random_codes(5, tensors, 7, 9)
@@ -161,7 +159,9 @@ def test_temperatures_are_those_of_the_torch_form(level, temperature):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(Unavailable, match="no room for a prior of rank 65"):
+    with pytest.raises(Unavailable, match="no room for heads of 33 / 3 dimensions"):
+        CompiledPrior(random_tensors(0, width=33, heads=3))
+    with pytest.raises(ValueError, match="free term of rank 64"):
         CompiledPrior(random_tensors(0, rank=65))
     with pytest.raises(Unavailable, match="no level nonsense"):
         CompiledPrior(random_tensors(0), level="nonsense")

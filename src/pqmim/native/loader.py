@@ -127,16 +127,17 @@ def cached() -> Path:
 
 def library() -> Library | None:
     """The library, or None: see `reason`."""
-    return _found()[0]
+    return search()[0]
 
 
 def reason() -> str:
     """Why there is no library; empty if there is one."""
-    return _found()[1]
+    return search()[1]
 
 
 @cache
-def _found() -> tuple[Library | None, str]:
+def search() -> tuple[Library | None, str]:
+    """The library and the reason, found out once."""
     if os.environ.get(VARIABLE, "") == OFF:
         return None, f"{VARIABLE} is {OFF}"
     wanted = digest()

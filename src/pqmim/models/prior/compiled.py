@@ -6,7 +6,8 @@ instructions is used is found out once: the fastest that this processor has and 
 
 import ctypes
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,8 @@ from pqmim import native
 from pqmim.coding.prior import UNIT, Codes, Integers, Positions
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.errors import PqmimError
+from pqmim.models.prior import selftest, spec
 from pqmim.native.loader import SIZES, VARIABLE, Library, Sizes, View
-
-Tensors = Mapping[str, NDArray[np.generic]]
 
 LINEAR = {"weight": np.int8, "bias": np.int32, "shift": np.int8}
 MOST = Sizes(
@@ -32,11 +32,10 @@ MOST = Sizes(
     blocks=64,
     inputs=16384,
 )  # sizes that the library has room for
-LARGEST_STATIC = 1 << 15
 LARGEST_PLANE = 1 << 26  # positions of a picture
 
 
-class Unavailable(PqmimError):
+class Unavailable(PqmimError, ImportError):
     """Raised where there is no library, or a prior does not fit it; says why."""
 
 
@@ -49,14 +48,16 @@ class CompiledPrior:
         level: of instructions, by name; None: the fastest that passes its test.
 
     Raises:
-        Unavailable: there is no library, no such level, or the tensors have sizes or values that it cannot hold.
+        Unavailable: there is no library, no such level, or no room in it for tensors of these sizes.
+        ValueError: a number could leave what carries it.
     """
 
-    def __init__(self, tensors: Tensors, threads: int = 1, level: str | None = None) -> None:
+    def __init__(self, tensors: spec.Tensors, threads: int = 1, level: str | None = None) -> None:
         self._library = found = _library()
         self.level = level or chosen_level()
         if self.level not in found.levels:
             raise Unavailable(f"the library has no level {self.level} for this processor")
+        spec.check(tensors)
         self._sizes = sizes_of(tensors)
         self._tensors = _in_order(tensors, self._sizes.blocks)
         addresses = (ctypes.c_void_p * len(self._tensors))(*(array.ctypes.data for array in self._tensors))
@@ -252,18 +253,25 @@ class CompiledFrequencies:
 
 
 def chosen_level() -> str:
-    """The level of instructions in use: that of `PQMIM_NATIVE`, or the fastest that passes its test.
+    """The level of instructions in use: the fastest that passes its test, or that of `PQMIM_NATIVE` if it does.
 
     Raises:
         Unavailable: there is none.
     """
-    found = _library()
-    wanted = os.environ.get(VARIABLE, "")
-    if wanted in found.levels:
-        return wanted
-    if wanted:
+    found, wanted = _library(), os.environ.get(VARIABLE, "")
+    if wanted and wanted not in found.levels:
         raise Unavailable(f"{VARIABLE} is {wanted}, which is none of {', '.join(found.levels)}")
-    return found.levels[-1]
+    for level in [wanted] if wanted else reversed(found.levels):
+        if passes(level):
+            return level
+    raise Unavailable("the compiled prior fails its test on this processor")
+
+
+@cache
+def passes(level: str) -> bool:
+    """Whether a level of instructions gives the digest that every form of the prior gives; found out once."""
+    plain, extreme = (CompiledPrior(selftest.tensors(extreme), 1, level) for extreme in (False, True))
+    return selftest.digest((plain, extreme)) == selftest.EXPECTED
 
 
 def usable_levels() -> list[str]:
@@ -275,7 +283,7 @@ def usable_levels() -> list[str]:
     return list(_library().levels)
 
 
-def sizes_of(tensors: Tensors) -> Sizes:
+def sizes_of(tensors: spec.Tensors) -> Sizes:
     """The sizes of a release's prior.
 
     Raises:
@@ -303,9 +311,8 @@ def sizes_of(tensors: Tensors) -> Sizes:
     return sizes
 
 
-def _in_order(tensors: Tensors, blocks: int) -> list[NDArray[np.generic]]:
+def _in_order(tensors: spec.Tensors, blocks: int) -> list[NDArray[np.generic]]:
     """The tensors, contiguous, in the order in which level.c takes them."""
-    beta = np.array([round(2 ** (16 + s / 16)) for s in range(-256, 97)], np.float64)
     found: list[NDArray[np.generic]] = [
         np.ascontiguousarray(tensors[name], kind)
         for name, kind in (
@@ -317,7 +324,7 @@ def _in_order(tensors: Tensors, blocks: int) -> list[NDArray[np.generic]]:
             ("static", np.int16),
         )
     ]
-    found.append(beta)
+    found.append(spec.inverse_squares().astype(np.float64))
     for name in ("embed", "mean", "precision", "free"):
         found += _layer(tensors, name)
     for index in range(blocks):
@@ -329,7 +336,7 @@ def _in_order(tensors: Tensors, blocks: int) -> list[NDArray[np.generic]]:
     return found
 
 
-def _layer(tensors: Tensors, name: str) -> list[NDArray[np.generic]]:
+def _layer(tensors: spec.Tensors, name: str) -> list[NDArray[np.generic]]:
     return [np.ascontiguousarray(tensors[f"{name}.{part}"], kind) for part, kind in LINEAR.items()]
 
 
