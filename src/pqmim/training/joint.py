@@ -100,7 +100,7 @@ class JointCodec(nn.Module):
 
 
 @torch.no_grad()
-def rate_distortion(model: JointCodec, images: list[Tensor]) -> Figures:
+def rate_distortion(model: JointCodec, images: list[Tensor], effort: int = EFFORT) -> Figures:
     """Mean PSNR and ideal bits a pixel at each whole rate, as `psnr_0`, `bpp_0` and so on."""
     codec, figures = model.codec, Figures()
     for index in range(len(codec.prices)):
@@ -108,7 +108,7 @@ def rate_distortion(model: JointCodec, images: list[Tensor]) -> Figures:
         level, rows = level_of_rate(rate), []
         order = passes(model.groups, int(active_at(model.active, rate)))
         for image in images:
-            codes, height = model.choose(image, rate), image.shape[2] // STRIDE
+            codes, height = model.choose(image, rate, effort), image.shape[2] // STRIDE
             bits = ideal_bits(model.prior, codes, rate, order, height)
             decoded = codec.quantizer.restored(codec.quantizer.lookup(codes), level, height)
             mse = (codec.synthesis(decoded, level).round().clamp(0, 255) - image).square().mean().item()
