@@ -35,3 +35,25 @@ def run(recipe, folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     train(recipe, folder, Run.start(out))
     return out
+
+
+@pytest.fixture(scope="session")
+def release(recipe, folder, tmp_path_factory):
+    """Untrained released weights of the tiny recipe: a KLT codec with fitted codebooks and static frequencies."""
+    import torch
+
+    from pqmim.training import pipeline
+    from pqmim.training import recipe as recipes
+    from pqmim.training.data import Photos
+    from pqmim.training.run import Run
+    from pqmim.training.stages.quantizer import fit
+    from pqmim.training.stages.transforms import ProxyCodec
+
+    plan, photos, out = recipes.load(recipe), Photos(folder, limit=8), tmp_path_factory.mktemp("release")
+    torch.manual_seed(0)
+    proxy = ProxyCodec(plan.config(), torch.tensor(plan.lambdas))
+    proxy.start(photos.train)
+    proxy.typical.fill_(100.0)
+    path = out / "tiny.safetensors"
+    pipeline.release(path, pipeline.joint_codec(plan, fit(proxy, photos, plan, Run(out))), plan.reach)
+    return path

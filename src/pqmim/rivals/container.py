@@ -50,7 +50,8 @@ def unpack(magic: bytes, name: str, data: bytes, count: int) -> tuple[list[int],
         except EOFError:
             raise TooShort("the file ends inside its header") from None
         numbers.append(number)
-    check_size(*numbers[-2:])
+    width, height = numbers[-2:]
+    check_size(width, height)
     return numbers, data[place:end]
 
 

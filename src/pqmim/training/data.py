@@ -177,7 +177,8 @@ def _jitter(amount: float, rng: np.random.Generator) -> NDArray[np.float64]:
     saturation, contrast, brightness, *gain = rng.uniform(1 - amount, 1 + amount, 6)
     linear = saturation * np.eye(3) + (1 - saturation) * LUMA  # (3, 3): grey stays grey
     gain = brightness * np.array(gain)[:, None]  # (3, 1)
-    return gain * np.hstack([contrast * linear, np.full((3, 1), 127.5 * (1 - contrast))])
+    colour: NDArray[np.float64] = gain * np.hstack([contrast * linear, np.full((3, 1), 127.5 * (1 - contrast))])
+    return colour
 
 
 def _cut(photo: Photo, crop: Crop, size: int) -> Photo:

@@ -4,7 +4,7 @@ import copy
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -52,8 +52,8 @@ def train(stage: Stage[Model, Data]) -> Model:
         upcoming.cancel()
     if schedule.line_search:
         _search(stage, state, log)
-    found: Model = state.average.module
-    return found
+    found: Any = state.average.module
+    return cast(Model, found)
 
 
 def _stepped(stage: Stage[Model, Data], state: "State", data: Data, number: int) -> Figures:
@@ -80,7 +80,8 @@ class State:
     """
 
     def __init__(self, stage: Stage[Any, Any]) -> None:
-        self.stage, self.step, self.stretch = stage, 0, None
+        self.stage, self.step = stage, 0
+        self.stretch: float | None = None
         self.average = AveragedModel(stage.model, multi_avg_fn=get_ema_multi_avg_fn(stage.schedule.ema))
         self.start = None
         if stage.schedule.line_search:
@@ -143,8 +144,9 @@ class Log:
     def bar(self, first: int) -> Any:
         """A bar of all steps, of which `first` are made."""
         total, shown = self.stage.schedule.steps, self.stage.run.progress
-        options = {"unit": "step", "mininterval": 5, "disable": not shown}
-        self._bar = tqdm(total=total, initial=first, desc=self.stage.name, **options)
+        self._bar = tqdm(
+            total=total, initial=first, desc=self.stage.name, unit="step", mininterval=5, disable=not shown
+        )
         return self._bar
 
     def stepped(self, figures: Figures) -> None:
@@ -180,21 +182,19 @@ class Log:
 def _search(stage: Stage[Model, Data], state: State, log: Log) -> None:
     """Move the average to the best place on the line from the start of the stage through it; once, then from the checkpoint."""
     if state.stretch is None:
+        best = 0.0
         if ranks.first():
             costs = {s: stage.cost(_evaluated(stage, state.stretched(s))) for s in STRETCHES}
             best = min(costs, key=lambda s: costs[s])
             log.write(state.step, {"stretch": best, **{f"cost_{s}": cost for s, cost in costs.items()}})
-        else:
-            best = 0.0
         chosen = torch.tensor(best, device=stage.run.device)
         ranks.broadcast_([chosen])
         state.stretch = float(chosen)
         if ranks.first():
             state.save()
-    for parameter, moved in zip(
-        state.average.module.parameters(), state.stretched(state.stretch).parameters(), strict=True
-    ):
-        parameter.data.copy_(moved.data)
+    moved = state.stretched(state.stretch)
+    for parameter, target in zip(state.average.module.parameters(), moved.parameters(), strict=True):
+        parameter.data.copy_(target.data)
 
 
 def compile_blocks(model: nn.Module) -> None:

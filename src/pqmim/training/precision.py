@@ -38,8 +38,8 @@ class Precision:
 def native(device: torch.device) -> bool:
     """Whether `device` multiplies bfloat16 natively; a processor that cannot tell is taken for one that does not."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     checks = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
-    return any(check() for check in checks if check is not None)
+    return any(bool(check()) for check in checks if check is not None)

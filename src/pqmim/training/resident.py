@@ -25,7 +25,9 @@ class ResidentPhotos(Photos):
             rows = torch.tensor(photo).flatten(0, 1)  # a copy: decoded arrays may be read-only
             self.pixels[start : start + len(rows)] = rows.to(device)
 
-    def crops(self, count: int, size: int, seed: tuple[int, ...], part: slice = slice(None)) -> Tensor:
+    def crops(  # type: ignore[override]  # both are what `to_images` takes
+        self, count: int, size: int, seed: tuple[int, ...], part: slice = slice(None)
+    ) -> Tensor:
         """`part` of `count` random crops, augmented, as `Photos.crops` cuts them: uint8 (B, size, size, 3)."""
         chosen, device = self.draw(count, size, seed, part), self.pixels.device
         widths = [self.train[crop.photo].shape[1] for crop in chosen]

@@ -5,13 +5,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from pqmim.errors import PqmimError
 from pqmim.training import checkpoints, ranks
 from pqmim.training.precision import Precision, Wish
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Unfinished(PqmimError):
@@ -64,6 +67,12 @@ class Run:
     def autocast(self) -> torch.autocast:
         """A context in which products are of the run's precision."""
         return self.precision.autocast(self.device)
+
+    def placed(self, module: Module) -> Module:
+        """A module on the run's device, its kernels in the layout that convolutions take."""
+        module.to(self.device)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub leaves it out
+        return module
 
     @property
     def over(self) -> bool:

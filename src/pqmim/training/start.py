@@ -49,7 +49,7 @@ def codec_of_release(recipe: Recipe, run: Run) -> QuantizedCodec:
         raise RecipeError(f"transforms: the release to start from has {config}", recipe.name)
     prices = torch.tensor(recipe.prices)
     codec = QuantizedCodec(released.analysis, released.quantizer, released.synthesis, prices)
-    return codec.to(run.device, memory_format=torch.channels_last)
+    return run.placed(codec)
 
 
 def modules_of(recipe: BaseRecipe, run: Run) -> Modules:

@@ -58,7 +58,8 @@ class HyperAnalysis(nn.Module):
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
         """Hyper-latent of a latent (B, C, h, w) at levels (B,)."""
         h = self.first(torch.asinh(y)) * blend(self.gain, level)  # asinh: y spans from 0.01 steps to a hundred
-        return self.last(F.silu(self.second(F.silu(h))))
+        hyper: Tensor = self.last(F.silu(self.second(F.silu(h))))
+        return hyper
 
 
 class HyperSynthesis(nn.Module):
@@ -79,6 +80,7 @@ class HyperSynthesis(nn.Module):
         for layer in (self.first, self.second, self.third):
             nn.init.kaiming_normal_(layer.weight)
         nn.init.zeros_(self.last.weight)
+        assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, hyper: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,7 +113,7 @@ class MeanScaleHyperprior(nn.Module):
         self.register_buffer("lambdas", lambdas)
         self.register_buffer("typical", torch.zeros(levels))  # running mean of each level's loss
         with torch.no_grad():
-            self.hyper.log_width += torch.tensor([0.25, 0.6, 1.2]).log()[:, None, None]  # or all three stay the same
+            self.hyper.log_width.add_(torch.tensor([0.25, 0.6, 1.2]).log()[:, None, None])  # or all three stay the same
 
     @torch.no_grad()
     def start(self, analysis: Analysis, synthesis: Synthesis, proxy: ScalarProxy) -> None:

@@ -104,7 +104,7 @@ def train(recipe: Recipe, photos: Photos, run: Run) -> Path:
     model = VanillaVq(recipe.config(), config)
     model.analysis.load_state_dict(proxy.analysis.state_dict())
     model.synthesis.load_state_dict(proxy.synthesis.state_dict())
-    model.to(run.device, memory_format=torch.channels_last)
+    run.placed(model)
     if not run.has(recipe.name):
         model.fit(_samples(model, photos, schedule, run, recipe.seed), ROUNDS, recipe.seed)
     stage = VqStage(recipe.name, model, recipe, schedule, photos, run)

@@ -139,5 +139,5 @@ def _chosen(recipe: Recipe, model: JointCodec, photos: Photos, run: Run, turn: i
 
     saved = run.once(f"chosen-{turn}", make)
     model.codec.quantizer.log2_probability.copy_(saved["static"])
-    codes = {k: v.to(run.device) if isinstance(v, Tensor) else v for k, v in saved["codes"].items()}
+    codes: dict[str, Any] = {k: v.to(run.device) if isinstance(v, Tensor) else v for k, v in saved["codes"].items()}
     return Chosen(saved["crops"], Codes(**codes))

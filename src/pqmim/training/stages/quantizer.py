@@ -247,7 +247,7 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
     vectors, frequency = samples.unique(dim=0, return_counts=True)
     zero = (vectors == 0).all(1)
     frequency[zero] = len(samples) + 1
-    chosen = vectors[frequency.argsort(descending=True, stable=True)[:count]]
+    chosen: Tensor = vectors[frequency.argsort(descending=True, stable=True)[:count]]
     if len(chosen) < count:  # points just outside the data: free to move once data reaches them
         spare = torch.randn(count - len(chosen), samples.shape[1], generator=torch.Generator().manual_seed(0)) * 2
         chosen = torch.cat([chosen, (spare + spare.sign()).to(samples.device)])
@@ -308,18 +308,17 @@ def fitted(recipe: Recipe, proxy: ProxyCodec, photos: Photos, run: Run) -> Quant
         sizes = {"dimensions": model.quantizer.dimensions, "codewords": model.quantizer.codewords}
         return sizes | {"state": model.state_dict()}
 
-    return rebuild(recipe, run.once(START, make, run.device), run.device)
+    return rebuild(recipe, run.once(START, make, run.device), run)
 
 
-def rebuild(recipe: Recipe, saved: dict[str, Any], device: torch.device) -> QuantizedCodec:
+def rebuild(recipe: Recipe, saved: dict[str, Any], run: Run) -> QuantizedCodec:
     """A quantized codec from its saved state, only its synthesis and steps trainable."""
     config = recipe.config()
     quantizer = ProductQuantizer(torch.arange(config.latent), saved["dimensions"], saved["codewords"], config.levels)
     prices = torch.tensor(recipe.prices)
     model = QuantizedCodec(Analysis(config), quantizer, Synthesis(config), prices, recipe.quantizer.nearest)
     model.load_state_dict(saved["state"])
-    model.to(device, memory_format=torch.channels_last)
     model.analysis.requires_grad_(False)
     quantizer.log_gain.requires_grad_(False)
     quantizer.codebook.requires_grad_(False)
-    return model
+    return run.placed(model)

@@ -132,8 +132,8 @@ def train_transforms(recipe: BaseRecipe, schedule: Schedule, photos: Photos, run
     else:
         model = ProxyCodec(recipe.config(), torch.tensor(recipe.lambdas))
         model.start(photos.train, recipe.start)
-    model.to(run.device, memory_format=torch.channels_last)
-    return loop.train(TransformsStage(NAME, model, recipe, schedule, photos, run))
+    found: ProxyCodec = loop.train(TransformsStage(NAME, run.placed(model), recipe, schedule, photos, run))
+    return found
 
 
 def trained(recipe: BaseRecipe, run: Run) -> ProxyCodec:

@@ -1,0 +1,143 @@
+"""Training that goes on from released weights."""
+
+import copy
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from pqmim import Codec
+from pqmim.training import pipeline, start
+from pqmim.training import recipe as recipes
+from pqmim.training.data import Photos
+from pqmim.training.pipeline import train
+from pqmim.training.recipe import RecipeError, TransformsSchedule
+from pqmim.training.run import Run, Unfinished
+from pqmim.training.stages.transforms import train_transforms
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def written(recipe, release, tmp_path):
+    """A recipe of the tiny sizes that starts from the tiny release, with changes to it."""
+
+    def write(base="tiny", **changes):
+        plan = yaml.safe_load((ROOT / "recipes" / f"{base}.yaml").read_text())
+        tiny = yaml.safe_load(recipe.read_text())
+        plan |= {name: tiny[name] for name in ("lambdas", "finest", "transforms")} | {"weights": str(release)}
+        path = tmp_path / f"{base}.yaml"
+        path.write_text(yaml.safe_dump(plan | {"start": "release"} | changes))
+        return path
+
+    return write
+
+
+def image():
+    return torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 255
+
+
+def test_deeper_transforms_begin_as_the_releases(written, folder, tmp_path):
+    shallow = recipes.load(written())
+    modules = start.modules_of(shallow, Run(tmp_path))
+    sizes = shallow.transforms.model_dump() | {"synthesis_fine": 3, "analysis_coarse": 2}
+    deep = recipes.load(written(transforms=sizes))
+    schedule = TransformsSchedule(steps=1, batch=3, crop=64, warmup=0, ema=0.5)
+    model = start.proxy_of_release(deep, Photos(folder, limit=8), Run(tmp_path))
+    level = torch.tensor([0.5])
+    with torch.no_grad():
+        z = model.analysis(image(), level)
+        assert torch.allclose(z, modules.analysis(image(), level), atol=1e-3)
+        assert torch.allclose(model.synthesis(z, level), modules.synthesis(z, level), atol=1e-3)
+    assert len(model.synthesis.fine) == 3
+    before = copy.deepcopy(model.synthesis.state_dict())
+    trained = train_transforms(deep, schedule, Photos(folder, limit=8), Run(tmp_path))
+    moved = [name for name, value in trained.synthesis.state_dict().items() if not torch.equal(value, before[name])]
+    assert "fine.2.reduce" in moved  # the new block learns
+
+
+def test_densities_of_the_proxy_are_fitted(written, folder, tmp_path):
+    plan, photos = recipes.load(written()), Photos(folder, limit=8)
+    model = start.proxy_of_release(plan, photos, Run(tmp_path))
+    level = torch.tensor([1.0])
+    with torch.no_grad():
+        y, symbols = model.proxy.quantize(model.analysis(image(), level), level)
+        flat = copy.deepcopy(model.proxy)
+        flat.log_width.fill_(3.0)
+        assert model.proxy.bits(symbols, level).sum() < 0.7 * flat.bits(symbols, level).sum()
+    assert (model.typical > 0).all()
+
+
+@pytest.mark.parametrize("change", [{"synthesis_fine": 0}, {"latent": 48}])
+def test_shallower_or_other_transforms_are_refused(written, folder, tmp_path, change):
+    sizes = recipes.load(written()).transforms.model_dump() | change
+    plan = recipes.load(written(transforms=sizes))
+    with pytest.raises(RecipeError, match="release, or deeper"):
+        start.proxy_of_release(plan, Photos(folder, limit=4), Run(tmp_path))
+    with pytest.raises(RecipeError, match="the release to start from has"):
+        start.codec_of_release(plan, Run(tmp_path))
+
+
+def stages_of(path, *names):
+    plan = yaml.safe_load(path.read_text())["stages"]
+    return {name: plan[name] for name in names}
+
+
+@pytest.mark.slow
+def test_a_release_without_a_stage_is_released_again(written, release, folder, tmp_path):
+    joint = stages_of(written(), "joint")["joint"] | {"steps": 2, "rounds": 1, "samples": 16, "evaluate_every": 2}
+    found = train(written(stages={"joint": joint}), folder, Run.start(tmp_path / "out"))
+    photo = (image()[0].permute(1, 2, 0)).byte().numpy()
+    codec = Codec(found)
+    assert codec.decompress(codec.compress(photo, 40)).size == (96, 64)
+    assert not (tmp_path / "out" / "transforms.pt").exists()
+
+
+@pytest.mark.slow
+def test_the_thesis_is_one_command(written, folder, tmp_path, monkeypatch):
+    short = {"steps": 2, "batch": 6, "crop": 64, "warmup": 1, "ema": 0.5, "evaluate_every": 2}
+    stages = {
+        "transforms": short | {"steps": 0},
+        "quantizer": short,
+        "prior": short | {"batch": 12, "samples": 16},
+        "joint": short | {"batch": 12, "samples": 16, "logarithm": True},
+    }
+    prior = {"width": 32, "blocks": 1, "heads": 2, "hidden": 32, "rank": 2, "shares": [], "stages": [1]}
+    path = written("thesis", stages=stages, prior=prior, quantizer={"crops": 16, "rounds": 1})
+    found = tmp_path / "thesis.json"
+    script = runpy.run_path(str(ROOT / "benchmarks" / "thesis.py"))
+    words = [folder, "--out", tmp_path / "out", "--recipe", path, "--json", found, "--only", "scalar", "vector"]
+    monkeypatch.setattr(sys, "argv", ["thesis.py", *map(str, words)])
+    script["main"]()
+    scalar, vector = json.loads(found.read_text())["variants"]
+    assert scalar["sub_quantizers"] == 40 and (vector["sub_quantizers"], vector["widest"]) == (1, 40)
+    assert max(vector["refined"]["bpp"]) <= 8.5 / 256 < max(scalar["refined"]["bpp"])
+    assert max(scalar["plain"]["psnr"]) > max(vector["plain"]["psnr"])
+    assert scalar["refined"]["bd_rate"] == 0
+
+
+@pytest.mark.slow
+def test_the_schedule_of_a_gpu_goes_on_where_it_stopped(written, folder, tmp_path):
+    plan = yaml.safe_load((ROOT / "recipes" / "gpu.yaml").read_text())
+    small = {"batch": 14, "crop": 64, "warmup": 1, "compile": False, "samples": 16}
+    stages = {
+        name: schedule | {key: value for key, value in small.items() if key in schedule} | {"steps": 2, "ema": 0.5}
+        for name, schedule in plan["stages"].items()
+    }
+    sizes = recipes.load(written()).transforms.model_dump() | {"synthesis_fine": 2}
+    prior = {"width": 32, "blocks": 1, "heads": 2, "hidden": 32, "rank": 2, "shares": [], "stages": [1]}
+    changes = {"stages": stages, "transforms": sizes, "prior": prior, "quantizer": {"crops": 16, "rounds": 1}}
+    path, stops, found = written("gpu", **changes, dial=None), [], None
+    while found is None:
+        try:
+            found = train(path, folder, Run.start(tmp_path / "out", minutes=0, split=0.05))
+        except Unfinished as stop:
+            stops.append(stop.subject)
+    assert stops == ["transforms", "quantizer", "prior", "joint-0"]
+    assert all(file.stat().st_size <= 50_000 for file in (tmp_path / "out").glob("*.pt*"))
+    assert pipeline.STAGES == ("transforms", "quantizer", "prior", "joint")
+    assert Codec(found).compress(image()[0].permute(1, 2, 0).byte().numpy(), 50)
