@@ -23,10 +23,8 @@ from pqmim.evaluation.features import SqueezeNetDistance
 from pqmim.evaluation.metrics import psnr
 from pqmim.evaluation.results import write_results
 
-PARTS = ("sizes", "tiny", "prefix", "completion", "cuts")
+PARTS = ("sizes", "tiny", "completion", "cuts")
 SIZES = (100, 200, 500, 1000, 5000, 20000)
-SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-MADE = (0.05, 0.2, 0.5)  # shares beside which a file is made for that size
 PREFIX_QUALITY = 50
 CUT_QUALITY = 10
 TINY = 200  # bytes
@@ -50,7 +48,6 @@ def main() -> None:
     parts: dict[str, Callable[[], object]] = {
         "sizes": lambda: [exact_size(codec, photos, size) for size in SIZES],
         "tiny": lambda: tiny(codec, photos, distance),
-        "prefix": lambda: prefix(codec, photos),
         "completion": lambda: completion(codec, photos, distance),
         "cuts": lambda: cuts(codec, photos, args.cuts),
     }
@@ -195,25 +192,6 @@ def _blurhash(rgb: np.ndarray) -> tuple[int, np.ndarray] | None:
     hashed = blurhash.encode(np.asarray(small).tolist(), components_x=9, components_y=9)
     image = Image.fromarray(np.array(blurhash.decode(hashed, *small.size)).clip(0, 255).astype(np.uint8))
     return len(hashed), np.asarray(image.resize(rgb.shape[1::-1], Image.Resampling.BICUBIC))
-
-
-def prefix(codec: Codec, photos: Photos) -> dict:
-    """PSNR of the first part of one file, and of a file made for that size."""
-    curves, made = [], []
-    for rgb in tqdm(photos.values(), desc="prefixes", unit="photo"):
-        data = codec.compress(rgb, PREFIX_QUALITY)
-        header = read(data).header_size
-        cut = {share: max(header + 1, round(share * len(data))) for share in SHARES}
-        curves.append([psnr(rgb, _decoded(codec, data[: cut[share]])) for share in SHARES])
-        made.append([psnr(rgb, _decoded(codec, codec.compress(rgb, size=cut[share]))) for share in MADE])
-    mean = np.mean(curves, 0)
-    return {
-        "quality": PREFIX_QUALITY,
-        "shares": SHARES,
-        "psnr": [round(float(value), 3) for value in mean],
-        "largest_step_down": round(float(max(0, (mean[:-1] - mean[1:]).max())), 4),
-        "made_for_size": {str(share): round(float(value), 3) for share, value in zip(MADE, np.mean(made, 0))},
-    }
 
 
 def completion(codec: Codec, photos: Photos, distance: Distance) -> dict:

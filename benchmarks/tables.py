@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py            # --check only says whether they are what results/ says
 
-A table stands between ``<!-- table NAME -->`` and ``<!-- end -->``; the functions below are named like theirs.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`, made by the function of that name. A figure in a sentence
+stands between `<!-- figure ... -->` and `<!-- end -->`: see `figure`.
 """
 
 import argparse
@@ -11,19 +12,22 @@ import math
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from scipy.interpolate import PchipInterpolator
 
-from pqmim.evaluation.bdrate import Curve, bd_rate, quality_span
+from pqmim.evaluation.bdrate import Curve, Row, bd_rate, quality_span
 from pqmim.evaluation.comparison import bd_interval, bd_tables, per_photo_bd_rates
 from pqmim.evaluation.published import REFERENCES as PUBLISHED
 from pqmim.evaluation.published import chosen, read_published
 from pqmim.evaluation.results import curve
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("docs/results.md", "docs/hybrid.md", "docs/ablations.md")
+PAGES = ("README.md", "docs/results.md", "docs/realism.md", "docs/hybrid.md", "docs/ablations.md")
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+FIGURE = re.compile(r"(<!-- figure ([^>]+?) -->)[^<]*(<!-- end -->)")
+LOOSE = re.compile(r"[-+−]?\d[\d.,]*(?: to [-+−]?\d[\d.,]*)? (?:%|dB)(?!\w)")
 
 OWN = {"pqmim": "pqmim", "pqmim-fast": "pqmim, effort 0", "pqmim-refined": "pqmim, effort 16"}
 NAMES = {
@@ -59,8 +63,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     stale = 0
-    for page in PAGES:
-        path = ROOT / page
+    for path in filter(Path.exists, (ROOT / page for page in PAGES)):
+        page = path.relative_to(ROOT)
         before = path.read_text()
         after = rewritten(before)
         stale += before != after
@@ -72,8 +76,49 @@ def main() -> int:
 
 
 def rewritten(text: str) -> str:
-    """A page with all of its tables made anew."""
-    return BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+    """A page with all of its tables and figures made anew."""
+    text = BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
+    return FIGURE.sub(lambda found: found[1] + figure(found[2].split()) + found[3], text)
+
+
+def figure(words: Sequence[str]) -> str:
+    """A figure in a sentence, by what its comment says after `figure`.
+
+    `bd MEASURE REFERENCE BAND [CODEC]` is a BD-rate on Kodak, with _ for blanks in the reference's name. `json FILE
+    PATH FORMAT` is a value of a file in results/ by its keys, with / between them.
+    """
+    kind, *rest = words
+    if kind == "bd":
+        measure, reference, band, *codec = rest
+        row = bands_on_kodak(measure)[reference.replace("_", " ")][band]
+        return f"{row.percent[codec[0] if codec else 'pqmim']:+.1f} %"
+    file, path, form = rest
+    value = result(file)
+    for key in path.split("/"):
+        value = value[int(key) if isinstance(value, list) else key]
+    return format(value, form)
+
+
+def loose_figures(text: str) -> list[str]:
+    """Measured figures in a page's sentences that no comment holds to results/: those with % or dB after them."""
+    for pattern in (
+        BLOCK,
+        FIGURE,
+        re.compile(r"```.*?```", re.DOTALL),
+        re.compile(r"`[^`]*`"),
+        re.compile(r"(?m)^\|.*$"),
+    ):
+        text = pattern.sub("", text)
+    return LOOSE.findall(text)
+
+
+@cache
+def bands_on_kodak(measure: str) -> dict[str, dict[str, Row]]:
+    """BD-rates of what was measured on Kodak, against all references, in all bands."""
+    measured = result("kodak/codecs.json")["codecs"]
+    codecs = {name: measured[name] for name in COLUMNS if name in measured}
+    published = chosen(read_published(ROOT / "results" / "published" / "kodak.json"), PUBLISHED)
+    return bd_tables(codecs, published, measure)
 
 
 def bd_psnr() -> str:
@@ -87,11 +132,10 @@ def bd_msssim() -> str:
 
 
 def _bands(measure: str) -> str:
-    measured = result("kodak/codecs.json")["codecs"]
-    codecs = {name: measured[name] for name in COLUMNS if name in measured}
-    published = chosen(read_published(ROOT / "results" / "published" / "kodak.json"), PUBLISHED)
-    rows = []
-    for reference, bands in bd_tables(codecs, published, measure).items():
+    rows, tables = [], bands_on_kodak(measure)
+    names = list(next(iter(next(iter(tables.values())).values())).percent)
+    codecs = [name for name in COLUMNS if name in {*names, *tables}]
+    for reference, bands in tables.items():
         for band, row in bands.items():
             cells = ["" if row.percent.get(name) is None else f"{row.percent[name]:+.1f} %" for name in codecs]
             strong = [
@@ -100,8 +144,7 @@ def _bands(measure: str) -> str:
             low, high = row.qualities
             words = REFERENCES[reference] if band == next(iter(bands)) else ""
             rows.append([words, f"{row.rates[0]:.2f} to {row.rates[1]:.2f}", f"{low:.1f} to {high:.1f}", *strong])
-    names = (NAMES.get(name, name) for name in codecs)
-    return markdown(["against", "its bpp", "dB", *names], rows)
+    return markdown(["against", "its bpp", "dB", *(NAMES.get(name, name) for name in codecs)], rows)
 
 
 def intervals() -> str:
@@ -143,15 +186,14 @@ def entropy() -> str:
     """What the prior saves, and what integers and the file's frame cost."""
     rows = result("kodak/entropy.json")["qualities"]
 
-    def percent(key: str, digits: int = 1) -> list[str]:
-        return [f"{100 * row[key]:+.{digits}f} %" for row in rows]
+    def percent(key: str) -> list[str]:
+        return [f"{100 * row[key]:+.1f} %" for row in rows]
 
     return markdown(
         ["the masked prior, `-q`", *(str(row["quality"]) for row in rows)],
         [
             ["files against the same codes with the training photos' static frequencies", *percent("real_over_static")],
             ["files against static frequencies fitted to these very codes", *percent("real_over_oracle_static")],
-            ["integers against their float original, ideal bits", *percent("integer_over_float", 2)],
             ["bytes of a file, mean", *(f"{row['bytes']:.0f}" for row in rows)],
             ["of which over its ideal bits", *(f"{row['real_over_ideal_bytes']:.1f}" for row in rows)],
         ],
@@ -172,23 +214,41 @@ def sizes() -> str:
 
 
 def speed() -> str:
-    """Seconds each way, and memory."""
-    found: dict[str, dict[float, dict[str, dict]]] = {}
-    for row in result("speed.json")["rows"]:
-        found.setdefault(row["codec"], {}).setdefault(row["megapixels"], {})[row["direction"]] = row
-    sizes = list(found["pqmim"])
+    """CPU seconds of one thread, wall seconds of two, units of AVIF's encoding, peak memory: each way, run by run."""
+    rows = []
+    for run in result("speed.json")["runs"]:
+        beside = f", beside {run['neighbours']} busy processes" if run["neighbours"] else ""
+        held = "" if run["isa"] == "all" else f", held to {run['isa'].upper()}"
+        for size in dict.fromkeys(row["megapixels"] for row in run["rows"]):
+            for codec in dict.fromkeys(row["codec"] for row in run["rows"]):
+                ways = [row for row in run["rows"] if (row["codec"], row["megapixels"]) == (codec, size)]
+                told = run["units"].get(f"{size:g}", {})
+                units = [told.get(f"{codec} {row['direction']}") for row in ways]
+                rows.append(
+                    [
+                        f"{run['machine']['cpu']}{held}{beside}",
+                        f"{size:g} Mpx",
+                        OWN.get(codec) or NAMES[codec],
+                        *(_both([row[key] for row in ways]) for key in ("cpu_s", "wall_s")),
+                        _both(units),
+                        " / ".join(f"{row['peak_mb'] / 1000:.2f}" for row in ways),
+                    ]
+                )
+    head = [
+        "processor",
+        "picture",
+        "codec",
+        "CPU s, one thread",
+        "wall s, two",
+        "in units of AVIF's encoding",
+        "peak GB",
+    ]
+    return markdown(head, rows)
 
-    def both(codec: str, key: str, scale: float = 1.0) -> list[str]:
-        ways = [found[codec].get(size) for size in sizes]
-        return [" / ".join(f"{way[d][key] * scale:.2f}" for d in ("compress", "decompress")) for way in ways if way]
 
-    return markdown(
-        ["seconds, compress / decompress", *(f"{size:g} Mpx" for size in sizes)],
-        [
-            *([OWN.get(codec) or NAMES[codec], *both(codec, "seconds")] for codec in found),
-            ["pqmim, peak memory, GB", *both("pqmim", "peak_mb", 1e-3)],
-        ],
-    )
+def _both(values: Sequence[float | None]) -> str:
+    """Compress and decompress; empty where it was not measured."""
+    return "" if None in values else " / ".join(f"{value:.2f}" for value in values)
 
 
 def tiny() -> str:
@@ -204,16 +264,39 @@ def tiny() -> str:
 
 
 def prefix() -> str:
-    """PSNR over the share of a file that arrived."""
-    found = result("kodak/hybrid.json")["prefix"]
-    made = {float(share): f"{value:.2f}" for share, value in found["made_for_size"].items()}
+    """PSNR and colour error over the share of a file that arrived."""
+    found = result("kodak/prefix.json")
+
+    def at_shares(key: str) -> list[str]:
+        return [f"{found[key][str(share)]:.2f}" if str(share) in found[key] else "" for share in found["shares"]]
+
+    rows = [
+        ["PSNR, dB", *(f"{value:.2f}" for value in found["psnr"])],
+        ["a file made for that size", *at_shares("made_for_size")],
+    ]
+    if "ciede2000" in found:
+        rows.append(["mean colour error, CIEDE2000", *(f"{value:.2f}" for value in found["ciede2000"])])
+        rows.append(["of a file made for that size", *at_shares("made_ciede2000")])
     return markdown(
-        [f"share of a file at quality {found['quality']}", *(f"{100 * share:g} %" for share in found["shares"])],
-        [
-            ["PSNR, dB", *(f"{value:.2f}" for value in found["psnr"])],
-            ["a file made for that size", *(made.get(share, "") for share in found["shares"])],
-        ],
+        [f"share of a file at quality {found['quality']}", *(f"{100 * share:g} %" for share in found["shares"])], rows
     )
+
+
+def realism() -> str:
+    """Perceptual measures at equal rates, with intervals over photos."""
+    found = result("perceptual.json")["at"]
+    measures = list(next(iter(next(iter(found.values())).values())))
+    rows = []
+    for rate, codecs in found.items():
+        for name, cells in codecs.items():
+            shown = [_with_interval(cells[measure]) if measure in cells else "" for measure in measures]
+            rows.append([f"{rate} bpp", OWN.get(name) or NAMES.get(name, name), *shown])
+    return markdown(["rate", "codec", *measures], rows)
+
+
+def _with_interval(cell: dict) -> str:
+    value, pair = cell["value"], cell["interval"]
+    return f"{value:.3g}" if pair is None else f"{value:.3g} ({pair[0]:.3g} to {pair[1]:.3g})"
 
 
 def completion() -> str:
@@ -309,7 +392,7 @@ TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
         *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed),
-        *(tiny, prefix, completion),
+        *(tiny, prefix, completion, realism),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
     )
 }

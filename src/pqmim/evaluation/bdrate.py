@@ -111,19 +111,19 @@ def at_rate(curve: Curve, rate: float) -> float | None:
     The measure may rise or fall with the rate, so that it serves distances as well as qualities.
     """
     order = np.argsort(curve[0])
-    rates, values = np.asarray(curve[0], np.float64)[order], np.asarray(curve[1], np.float64)[order]
-    if not len(rates) or not rates[0] <= rate <= rates[-1]:
+    bpp, values = np.asarray(curve[0], np.float64)[order], np.asarray(curve[1], np.float64)[order]
+    if not len(bpp) or not bpp[0] <= rate <= bpp[-1]:
         return None
-    return float(np.interp(math.log(rate), np.log(rates), values))
+    return float(np.interp(math.log(rate), np.log(bpp), values))
 
 
 def _log_rate_over_quality(rates: Sequence[float], qualities: Sequence[float]) -> PchipInterpolator:
     if len(rates) < MIN_POINTS or len(rates) != len(qualities):
         raise ValueError(f"A rate-distortion curve needs at least {MIN_POINTS} points, each with a rate and a quality.")
     order = np.argsort(rates)
-    rates, qualities = np.asarray(rates, np.float64)[order], np.asarray(qualities, np.float64)[order]
-    if rates[0] <= 0 or not np.all(np.isfinite(qualities)):
+    bpp, reached = np.asarray(rates, np.float64)[order], np.asarray(qualities, np.float64)[order]
+    if bpp[0] <= 0 or not np.all(np.isfinite(reached)):
         raise ValueError("A rate-distortion curve needs positive rates and finite qualities.")
-    if np.any(np.diff(rates) <= 0) or np.any(np.diff(qualities) <= 0):
+    if np.any(np.diff(bpp) <= 0) or np.any(np.diff(reached) <= 0):
         raise ValueError("The quality of a rate-distortion curve has to rise with its rate.")
-    return PchipInterpolator(qualities, np.log(rates))
+    return PchipInterpolator(reached, np.log(bpp))

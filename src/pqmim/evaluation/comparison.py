@@ -116,7 +116,7 @@ def per_photo_bd_rates(
             rows = [{"bpp": bpp, measure: value} for bpp, value in zip(measures["bpp"], measures[measure], strict=True)]
             curves.append(_rising(curve({"settings": rows}, measure)))
         try:
-            found[photo] = bd_rate(*curves)
+            found[photo] = bd_rate(curves[0], curves[1])
         except ValueError:
             found[photo] = None
     return found

@@ -49,7 +49,7 @@ def colour_error(a: Rgb, b: Rgb, shrink: int = 16) -> float:
 
     _check_shapes(a, b)
     first, second = (rgb2lab(_shrunk(picture, shrink)) for picture in (a, b))
-    return float(np.mean(deltaE_ciede2000(first, second)))
+    return float(np.mean(deltaE_ciede2000(first, second)))  # type: ignore[no-untyped-call]
 
 
 def _shrunk(rgb: Rgb, factor: int) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def _ms_ssim_channel(a: Rgb, b: Rgb) -> float:
             x, y = _halve(x), _halve(y)
         luminance, contrast_structure = _similarities(x, y)
         last = scale == len(SCALE_WEIGHTS) - 1
-        mean = np.mean(luminance * contrast_structure if last else contrast_structure)
+        mean = float(np.mean(luminance * contrast_structure if last else contrast_structure))
         product *= max(mean, 0.0) ** weight
     return product
 

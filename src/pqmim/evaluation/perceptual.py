@@ -147,7 +147,7 @@ def _patches_by(network: FeatureNetwork) -> Callable[[Rgb], Array]:
 
     def features(rgb: Rgb) -> Array:
         cut = torch.from_numpy(patches(rgb)).permute(0, 3, 1, 2)
-        return network(cut).numpy() if len(cut) else np.zeros((0, 1), np.float32)
+        return np.asarray(network(cut).numpy()) if len(cut) else np.zeros((0, 1), np.float32)
 
     return features
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pqmim.errors import PqmimError
 from pqmim.evaluation.bdrate import Curve
@@ -33,7 +34,7 @@ class PublishedCurve:
         return (), ()
 
 
-def read_published(path: str | os.PathLike) -> dict[str, PublishedCurve]:
+def read_published(path: str | os.PathLike[str]) -> dict[str, PublishedCurve]:
     """Curves by the codec's name, in the file's order; raises PqmimError where it holds something else.
 
     The file is JSON: {"codecs": {name: {"source": "...", "bpp": [...], "psnr-rgb": [...], "ms-ssim-rgb": [...]}}},
@@ -45,7 +46,7 @@ def read_published(path: str | os.PathLike) -> dict[str, PublishedCurve]:
         raise PqmimError(f"{path} is not a file of published curves.") from error
 
 
-def published_curves(record: object) -> dict[str, PublishedCurve]:
+def published_curves(record: Any) -> dict[str, PublishedCurve]:
     """The curves in what such a file holds; raises ValueError where it holds something else."""
     try:
         return {name: _curve(codec) for name, codec in record["codecs"].items()}
@@ -58,7 +59,7 @@ def chosen(published: Mapping[str, PublishedCurve], names: Sequence[str] = LANDM
     return {name: published[name] for name in names if name in published} or dict(published)
 
 
-def _curve(codec: dict) -> PublishedCurve:
+def _curve(codec: Mapping[str, Any]) -> PublishedCurve:
     bpp, psnr = (tuple(map(float, codec[key])) for key in ("bpp", "psnr-rgb"))
     ms_ssim = tuple(map(float, codec["ms-ssim-rgb"])) if "ms-ssim-rgb" in codec else None
     if len(psnr) != len(bpp) or ms_ssim is not None and len(ms_ssim) != len(bpp):

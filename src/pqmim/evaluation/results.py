@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pqmim.errors import PqmimError
 from pqmim.evaluation.metrics import ms_ssim_db
@@ -12,7 +13,7 @@ from pqmim.files import write_atomically
 MEASURES = ("bytes", "bpp", "psnr", "ms_ssim", "encode_s", "decode_s")  # of every evaluation
 
 
-def write_results(results: dict, path: str | os.PathLike, force: bool = False) -> None:
+def write_results(results: Mapping[str, Any], path: str | os.PathLike[str], force: bool = False) -> None:
     """Writes results as JSON with a line for every list and record of plain values, so that a diff shows what changed.
 
     Raises OutputError where the file exists and `force` is not given, or cannot be written.
@@ -20,17 +21,17 @@ def write_results(results: dict, path: str | os.PathLike, force: bool = False) -
     write_atomically(path, (_json(results) + "\n").encode(), force)
 
 
-def read_results(path: str | os.PathLike) -> dict:
+def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `write_results` wrote; raises PqmimError where the file holds something else."""
     try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
+        results: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         results["codecs"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PqmimError(f"{path} is not a file of results that pqmim evaluate wrote.") from error
     return results
 
 
-def is_evaluation(record: object) -> bool:
+def is_evaluation(record: Any) -> bool:
     """Whether what a JSON file holds is a record of `run.evaluate`, by the names in it."""
     try:
         rows = [row for codec in record["codecs"].values() for row in codec["settings"]]
@@ -40,7 +41,7 @@ def is_evaluation(record: object) -> bool:
         return False
 
 
-def curve(codec: Mapping, measure: str = "psnr") -> tuple[list[float], list[float]]:
+def curve(codec: Mapping[str, Any], measure: str = "psnr") -> tuple[list[float], list[float]]:
     """Rates in bits a pixel and qualities, of the settings that have the measure, in order of their rates.
 
     `codec` is a codec's part of an evaluation. PSNR and MS-SSIM ("ms_ssim") are in dB, the latter by `ms_ssim_db`;
@@ -53,7 +54,7 @@ def curve(codec: Mapping, measure: str = "psnr") -> tuple[list[float], list[floa
     return [rate for rate, _ in points], [quality for _, quality in points]
 
 
-def _json(value: object, indent: str = "") -> str:
+def _json(value: Any, indent: str = "") -> str:
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     if not any(isinstance(child, (dict, list)) for child in children):
         return json.dumps(value, allow_nan=False)

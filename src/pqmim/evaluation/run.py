@@ -107,7 +107,7 @@ def evaluate(
         }
         for codec in codecs
     }
-    results = {
+    results: dict[str, Any] = {
         "dataset": Path(folder).resolve().name,
         "images": images,
         "machine": here,

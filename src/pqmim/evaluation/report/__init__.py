@@ -1,0 +1,1 @@
+"""Results to read: a page, its plots, crops and contact sheets."""

@@ -3,8 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pqmim.errors import OutputError, PqmimError
 from pqmim.evaluation.published import PublishedCurve, chosen, published_curves
@@ -17,7 +18,7 @@ from pqmim.image.picture import to_pil
 from pqmim.image.save import encode
 
 
-def collect(folder: str | os.PathLike) -> list[Evaluation]:
+def collect(folder: str | os.PathLike[str]) -> list[Evaluation]:
     """The evaluations among the JSON files under a folder, in order of their paths.
 
     Each comes with the published curves under the same folder whose file names the same data set in "dataset", in any
@@ -27,7 +28,7 @@ def collect(folder: str | os.PathLike) -> list[Evaluation]:
     folder = Path(folder)
     if not folder.is_dir():
         raise PqmimError(f"{folder} is not a folder: name one that holds results of pqmim evaluate.")
-    records: dict[str, dict] = {}
+    records: dict[str, dict[str, Any]] = {}
     published: dict[str, dict[str, PublishedCurve]] = {}
     for path in sorted(folder.rglob("*.json")):
         record = _read(path)
@@ -70,7 +71,7 @@ def render(evaluations: Sequence[Evaluation], examples: Sequence[Example] = ()) 
     return content
 
 
-def check_folder(folder: str | os.PathLike, force: bool = False) -> None:
+def check_folder(folder: str | os.PathLike[str], force: bool = False) -> None:
     """Before any work is done: raises OutputError where a report cannot go there.
 
     That is a file, or a folder that holds anything, unless `force` is given.
@@ -85,7 +86,7 @@ def check_folder(folder: str | os.PathLike, force: bool = False) -> None:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
-def write_report(content: dict[str, bytes], folder: str | os.PathLike, force: bool = False) -> None:
+def write_report(content: dict[str, bytes], folder: str | os.PathLike[str], force: bool = False) -> None:
     """Writes what `render` returned, each file whole or not at all and the page last, so that its links never dangle.
 
     With `force`, files of the same names are replaced and others left as they are. Raises OutputError.
@@ -100,7 +101,7 @@ def write_report(content: dict[str, bytes], folder: str | os.PathLike, force: bo
         write_atomically(path, data, force=force)
 
 
-def _read(path: Path) -> object:
+def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -109,7 +110,7 @@ def _read(path: Path) -> object:
         raise PqmimError(f"{path} is not JSON, or damaged.") from error
 
 
-def _key(record: dict) -> str:
+def _key(record: Mapping[str, Any]) -> str:
     return str(record["dataset"]).casefold()
 
 

@@ -19,6 +19,7 @@ def element(tag: str, *children: str, **attributes: str) -> Html:
 
 
 def joined(*children: str) -> Html:
+    """Children one after another, escaped where they are text."""
     return Html("".join(child if isinstance(child, Html) else escape(child) for child in children))
 
 

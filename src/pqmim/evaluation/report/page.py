@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pqmim.evaluation.bdrate import Row
@@ -34,12 +34,13 @@ class Evaluation(NamedTuple):
     """One section of the page."""
 
     name: str  # path of the JSON file below the folder of results
-    record: Mapping  # as `run.evaluate` returns it
+    record: Mapping[str, Any]  # as `run.evaluate` returns it
     published: Mapping[str, PublishedCurve]  # of the same photos
     plots: Mapping[str, str]  # links by measure
 
     @property
     def title(self) -> str:
+        """The data set's name with a capital."""
         dataset = str(self.record["dataset"])
         return dataset[:1].upper() + dataset[1:]
 
@@ -141,18 +142,18 @@ def _bd_rates(evaluation: Evaluation, measure: str) -> Html:
 
 def _row(reference: str, band: str, row: Row, codecs: Sequence[str]) -> list[str]:
     name = joined(_name(reference), element("small", "{:.2f} to {:.2f} bpp".format(*row.rates)))
-    cells = [Html("") if row.percent.get(codec) is None else _percent(row.percent[codec] or 0.0) for codec in codecs]
+    cells = ["" if (value := row.percent.get(codec)) is None else _percent(value) for codec in codecs]
     return [name, f"{band}: {row.qualities[0]:.1f} to {row.qualities[1]:.1f} dB", *cells]
 
 
-def _photos(codecs: Mapping) -> Html:
+def _photos(codecs: Mapping[str, Any]) -> Html:
     """Photo by photo, what our codec needs beyond each classical one that was measured."""
     others = [name for name in codecs if name in CLASSICAL]
     if OWN not in codecs or not others or not codecs[OWN]["per_image"]:
         return Html("")
     columns = [per_photo_bd_rates(codecs, (other, OWN)) for other in others]
     rows = [
-        [photo, *("" if column.get(photo) is None else _percent(column[photo]) for column in columns)]
+        [photo, *("" if (value := column.get(photo)) is None else _percent(value) for column in columns)]
         for photo in codecs[OWN]["per_image"]
     ]
     inner = table([f"{OWN} against", *map(_name, others)], rows)
@@ -166,7 +167,7 @@ def _sources(published: Mapping[str, PublishedCurve]) -> Html:
     return element("details", element("summary", "Sources of the published curves"), element("ul", *items))
 
 
-def _seconds(record: Mapping) -> Html:
+def _seconds(record: Mapping[str, Any]) -> Html:
     rows = []
     for name, codec in record["codecs"].items():
         ways = [[row[key] for row in codec["settings"] if row[key] is not None] for key in ("encode_s", "decode_s")]
@@ -182,7 +183,7 @@ def _seconds(record: Mapping) -> Html:
     )
 
 
-def _means(codecs: Mapping) -> Html:
+def _means(codecs: Mapping[str, Any]) -> Html:
     parts = []
     for name, codec in codecs.items():
         columns = [key for key in MEANS if any(row.get(key) is not None for row in codec["settings"])]

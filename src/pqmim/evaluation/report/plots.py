@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pqmim.errors import OutputError
 from pqmim.evaluation.published import PublishedCurve
@@ -57,8 +57,8 @@ class _Line(NamedTuple):
 
 
 def rd_plot(
-    results: Sequence[Mapping],
-    out: str | os.PathLike,
+    results: Sequence[Mapping[str, Any]],
+    out: str | os.PathLike[str],
     published: Mapping[str, PublishedCurve] | None = None,
     *,
     measure: str = "psnr",
@@ -76,7 +76,7 @@ def rd_plot(
 
 
 def draw_rd(
-    results: Sequence[Mapping],
+    results: Sequence[Mapping[str, Any]],
     published: Mapping[str, PublishedCurve] | None = None,
     *,
     measure: str = "psnr",
@@ -121,7 +121,7 @@ def draw_rd(
     title = f"{dataset[:1].upper()}{dataset[1:]}: {TITLES[measure]}"
     axes.set_title(title, loc="left", color=INK, fontsize=11, pad=12)
     axes.set_xlabel("file size (bits a pixel)", color=INK)
-    axes.yaxis.get_major_locator().set_params(integer=measure != "squeezenet")
+    axes.locator_params(axis="y", integer=measure != "squeezenet")
     axes.tick_params(length=0, colors=INK)
     axes.grid(color=GRID)
     axes.set_axisbelow(True)
@@ -132,7 +132,7 @@ def draw_rd(
     return buffer.getvalue()
 
 
-def _lines(results: Sequence[Mapping], published: Mapping[str, PublishedCurve], measure: str) -> list[_Line]:
+def _lines(results: Sequence[Mapping[str, Any]], published: Mapping[str, PublishedCurve], measure: str) -> list[_Line]:
     lines = [_Line(name, sorted(zip(*known.points(measure))), True, FAINT) for name, known in published.items()]
     for result in results:
         for name, codec in result["codecs"].items():
@@ -157,7 +157,7 @@ def _label_ends(axes: "Axes", lines: list[_Line], seen: list[list[tuple[float, f
     near = [i for i, points in enumerate(seen) if points[-1][0] > 0.9 * right]
     heights = dict(zip(near, _spread([seen[i][-1][1] for i in near], LABEL_GAP * (high - low))))
     for i, (line, points) in enumerate(zip(lines, seen)):
-        style = {
+        style: dict[str, Any] = {
             "color": FAINT_INK if line.published else line.colour,
             "fontsize": 8 if line.published else 10,
             "fontweight": "bold" if line.label == OWN else "normal",
@@ -165,7 +165,13 @@ def _label_ends(axes: "Axes", lines: list[_Line], seen: list[list[tuple[float, f
             "zorder": 4,
         }
         if i in heights:
-            leader = {"arrowstyle": "-", "color": line.colour, "linewidth": 0.5, "shrinkA": 2, "shrinkB": 1}
+            leader: dict[str, Any] = {
+                "arrowstyle": "-",
+                "color": line.colour,
+                "linewidth": 0.5,
+                "shrinkA": 2,
+                "shrinkB": 1,
+            }
             axes.annotate(line.label, points[-1], (1.03 * right, heights[i]), va="center", arrowprops=leader, **style)
         else:
             axes.annotate(line.label, points[-1], (0, 5), textcoords="offset points", ha="center", **style)
