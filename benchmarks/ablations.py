@@ -28,7 +28,7 @@ from pqmim.training.joint import JointCodec, rate_distortion
 from pqmim.training.rates import active_at, groups_of, static_bits
 from pqmim.training.run import Run
 from pqmim.training.stages.joint import PHOTOS, SIDE, train_joint
-from pqmim.training.stages.prior import new_prior, train_prior
+from pqmim.training.stages.prior import new_prior, prior_codes, train_prior
 from pqmim.training.stages.quantizer import QuantizedCodec, fitted, train_quantizer
 from pqmim.training.stages.transforms import ProxyCodec, train_transforms, trained
 from pqmim.training.validation import held_back
@@ -156,7 +156,8 @@ def share_codes(source: Run, target: Run) -> None:
 def with_prior(plan: recipe.Recipe, codec: QuantizedCodec, variant: Variant, photos: Photos, run: Run) -> JointCodec:
     """The codec with a trained prior of the variant's kind."""
     prior = new_prior(plan, codec, variant.kind)
-    return train_prior(plan, JointCodec(codec, prior, groups_of(plan.prior, codec), codec.active()), photos, run)
+    model = JointCodec(codec, prior, groups_of(plan.prior, codec), codec.active())
+    return train_prior(plan, model, prior_codes(plan, model, photos, run), photos, run)
 
 
 def fixed(model: QuantizedCodec) -> float:

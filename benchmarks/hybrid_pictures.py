@@ -11,9 +11,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from pqmim import Codec
+from pqmim.decoder import frames
 from pqmim.evaluation.metrics import psnr
 from pqmim.image.contact_sheet import Cell, contact_sheet
-from pqmim.decoder import frames
 
 COFFEE = Path(__file__).parents[1] / "demo" / "coffee.png"
 SIZES = (100, 200, 500, 1000)

@@ -20,7 +20,7 @@ from pqmim.training.data import Photos
 from pqmim.training.joint import JointCodec, rate_distortion
 from pqmim.training.run import Run
 from pqmim.training.stages.joint import PHOTOS, SIDE, train_joint
-from pqmim.training.stages.prior import train_prior
+from pqmim.training.stages.prior import prior_codes, train_prior
 from pqmim.training.stages.quantizer import fitted, train_quantizer
 from pqmim.training.stages.transforms import ProxyCodec, train_transforms
 from pqmim.training.validation import held_back
@@ -74,7 +74,8 @@ def measured(plan: recipe.Recipe, variant: Variant, proxy: ProxyCodec, photos: P
     changed = with_quantizer(plan, variant)
     here = run.inside(variant.name)
     codec = train_quantizer(changed, changed.stages.quantizer, fitted(changed, proxy, photos, here), photos, here)
-    model = train_prior(changed, pipeline.joint_codec(changed, codec), photos, here)
+    model = pipeline.joint_codec(changed, codec)
+    model = train_prior(changed, model, prior_codes(changed, model, photos, here), photos, here)
     model = train_joint(changed, model, photos, here).eval()
     images = held_back(photos, run.device, PHOTOS, SIDE)
     curves = {name: curve(model, images, effort) for name, effort in (("refined", 4), ("plain", 0))}

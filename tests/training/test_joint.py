@@ -14,7 +14,7 @@ from pqmim.models.prior.masked import LN2, MaskedPrior, PriorConfig
 from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt
 from pqmim.training import pipeline, recipe
-from pqmim.training.joint import JointCodec, recount
+from pqmim.training.joint import EFFORTS, JointCodec, choose_all, recount
 from pqmim.training.lessons import Lessons
 from pqmim.training.rates import active_at, ideal_bits
 from pqmim.training.run import Run
@@ -91,7 +91,7 @@ def test_the_codes_are_the_encoders(model, tmp_path):
 
 def test_every_effort_is_another_choice(model):
     model.codec.synthesis.head.data.mul_(1.5)
-    codes = [model.choose(images(), RATES, effort) for effort in set(joint.EFFORTS)]
+    codes = [model.choose(images(), RATES, effort) for effort in set(EFFORTS)]
     assert all(not torch.equal(a, b) for a, b in itertools.combinations(codes, 2))
 
 
@@ -131,11 +131,11 @@ class Noise:
 
 def test_crops_are_chosen_out_of_reach_evenly(model):
     schedule = recipe.JointSchedule(steps=1, batch=1, crop=32, samples=40)
-    found = joint.choose_all(model, Noise(), schedule, (0.5, 1.5), (1,))
+    found = choose_all(model, Noise(), schedule, (0.5, 1.5), (1,))
     rate, drawn = found.codes.rate, sorted(np.random.default_rng((1,)).uniform(0.5, 1.5, 40))
     assert rate.tolist() == pytest.approx(drawn) and found.crops.shape == (40, 32, 32, 3)
     again = [model.choose(to_images(found.crops[i], CPU), rate[i], 2) for i in (slice(16, 32),)]
-    assert joint.EFFORTS[1] == 2 and torch.equal(found.codes.codes[16:32], again[0].byte())
+    assert EFFORTS[1] == 2 and torch.equal(found.codes.codes[16:32], again[0].byte())
     assert torch.equal(found.codes.active, active_at(model.active, rate))
 
 
@@ -170,7 +170,7 @@ def test_the_logarithm_of_each_crops_error_weighs_crops_alike(model, tmp_path):
     slopes = {}
     for logarithm in (False, True):
         plan = tiny(rounds=1, samples=16, crop=64, logarithm=logarithm, muon=1e-12, adam=1e-12)
-        chosen = joint.choose_all(model, Noise(), plan.stages.joint, (0, 2), (1,))
+        chosen = choose_all(model, Noise(), plan.stages.joint, (0, 2), (1,))
         lessons = Lessons(chosen.codes, model.codec, GROUPS, plan.stages.joint, (1, 5, 0))
         stage = joint.JointStage("joint-0", model, chosen, lessons, Run(tmp_path))
         slopes[logarithm] = stage.step(stage.batch(0), 0)["distortion"]

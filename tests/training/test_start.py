@@ -6,11 +6,14 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from pqmim import Codec
+from pqmim import release as releases
+from pqmim.models.prior.export import export
 from pqmim.training import pipeline, start
 from pqmim.training import recipe as recipes
 from pqmim.training.data import Photos
@@ -65,7 +68,7 @@ def test_densities_of_the_proxy_are_fitted(written, folder, tmp_path):
     model = start.proxy_of_release(plan, photos, Run(tmp_path))
     level = torch.tensor([1.0])
     with torch.no_grad():
-        y, symbols = model.proxy.quantize(model.analysis(image(), level), level)
+        _, symbols = model.proxy.quantize(model.analysis(image(), level), level)
         flat = copy.deepcopy(model.proxy)
         flat.log_width.fill_(3.0)
         assert model.proxy.bits(symbols, level).sum() < 0.7 * flat.bits(symbols, level).sum()
@@ -82,15 +85,63 @@ def test_shallower_or_other_transforms_are_refused(written, folder, tmp_path, ch
         start.codec_of_release(plan, Run(tmp_path))
 
 
+def test_another_order_of_sub_quantizers_says_the_same(written, tmp_path):
+    run = Run(tmp_path)
+    model = start.codec_of_release(recipes.load(written()), run)
+    order = [2, 0, 1]
+    other = start.codec_of_release(recipes.load(written(quantizer={"order": order})), run)
+    size = len(model.prior.dimensions)
+    order = torch.tensor([*order, *range(3, size)])
+    rate, level = torch.tensor([1.5]), torch.tensor([0.5])
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(model.codec.quantizer.codewords, (1, 12, size), generator=generator)
+    known = torch.rand(1, 12, size, generator=generator) < 0.5
+    moved = codes[..., order]
+    with torch.no_grad():
+        pictures = [
+            m.codec.synthesis(m.codec.quantizer.restored(m.codec.quantizer.lookup(c), level, 3), level)
+            for m, c in ((model, codes), (other, moved))
+        ]
+        assert torch.allclose(*pictures, atol=1e-2)
+        tokens = model.prior.tokens(codes, known, rate, 3)
+        assert torch.allclose(tokens, other.prior.tokens(moved, known[..., order], rate, 3), atol=1e-4)
+        logits, again = (m.prior.logits(tokens.flatten(0, 2), range(size)) for m in (model, other))
+    assert torch.allclose(logits[:, order], again, atol=1e-3)
+    static = model.codec.quantizer.log2_probability
+    assert torch.equal(static[:, order], other.codec.quantizer.log2_probability)
+
+
+def test_a_prior_goes_on_from_the_releases_without_some_blocks(written, recipe, release, tmp_path):
+    sizes = yaml.safe_load(recipe.read_text())["prior"]
+    groups = [{"start": 0, "stop": 3, "stages": 2, "blocks": 1}, {"start": 3, "stop": 40, "stages": 1}]
+    plan = recipes.load(written(prior=sizes | {"blocks": 1, "dropped": [0], "groups": groups}))
+    model = start.codec_of_release(plan, Run(tmp_path))
+    found = start.prior_of(plan, model)
+    assert [group.blocks for group in found.groups] == [1, None] and len(found.prior.blocks) == 1
+    kept, before = (m.state_dict() for m in (found.prior.blocks[0], model.prior.blocks[1]))
+    assert all(torch.equal(kept[name], before[name]) for name in kept)
+    assert torch.equal(found.prior.static, model.prior.static)
+    with pytest.raises(RecipeError, match="what is left of the release's has"):
+        start.prior_of(recipes.load(written(prior=sizes | {"dropped": [1]})), model)
+    record = releases.load(release).record
+    whole = export(model.prior, torch.tensor(record.rates))
+    stored = releases.load(release).part("prior")
+    assert all(np.array_equal(whole[name], stored[name]) for name in stored if name != "level")
+
+
 def stages_of(path, *names):
     plan = yaml.safe_load(path.read_text())["stages"]
     return {name: plan[name] for name in names}
 
 
 @pytest.mark.slow
-def test_a_release_without_a_stage_is_released_again(written, release, folder, tmp_path):
-    joint = stages_of(written(), "joint")["joint"] | {"steps": 2, "rounds": 1, "samples": 16, "evaluate_every": 2}
-    found = train(written(stages={"joint": joint}), folder, Run.start(tmp_path / "out"))
+def test_a_release_goes_on_with_its_last_stages(written, recipe, folder, tmp_path):
+    stages = stages_of(written(), "prior", "joint")
+    stages["prior"] |= {"steps": 2, "samples": 16, "chosen": True, "crop": 64}
+    stages["joint"] |= {"steps": 2, "rounds": 1, "samples": 16, "evaluate_every": 2}
+    sizes = yaml.safe_load(recipe.read_text())["prior"] | {"blocks": 1, "dropped": [1]}
+    path = written(stages=stages, prior=sizes, quantizer={"order": [1, 0]})
+    found = train(path, folder, Run.start(tmp_path / "out"))
     photo = (image()[0].permute(1, 2, 0)).byte().numpy()
     codec = Codec(found)
     assert codec.decompress(codec.compress(photo, 40)).size == (96, 64)

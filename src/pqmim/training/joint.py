@@ -1,10 +1,12 @@
 """A quantized codec and its prior as one model: what its encoder chooses, and what that costs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pqmim.coding.schedule import Group, known_before, passes
 from pqmim.dial import EFFORT
@@ -12,15 +14,19 @@ from pqmim.encoder import Aim, Candidates, Encoder
 from pqmim.models.prior.masked import MaskedPrior
 from pqmim.models.quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE
+from pqmim.training import ranks
 from pqmim.training.data import Photos
+from pqmim.training.lessons import Codes
 from pqmim.training.precision import Precision
-from pqmim.training.rates import active_at, ideal_bits, tokens_of
+from pqmim.training.rates import active_at, ideal_bits
+from pqmim.training.recipe import LessonSchedule
 from pqmim.training.stage import Figures
 from pqmim.training.stages.quantizer import QuantizedCodec
 from pqmim.training.stages.transforms import squared_error
 from pqmim.training.validation import point, to_images
 
 TOGETHER = 16  # crops whose codes are chosen at once
+EFFORTS = 0, 2, 4, 4, 4, 4, 4, 4  # of the encoders whose codes are learned from, in turns
 
 
 class JointCodec(nn.Module):
@@ -82,7 +88,7 @@ class JointCodec(nn.Module):
         for step in passes(self.groups, int(sent.max())):
             known = torch.from_numpy(known_before(step, codes.shape[-1], height, width)).T.to(codes.device)
             with self.precision.autocast(codes.device):
-                tokens = tokens_of(self.prior, step, codes, known & seen, (rate, height))
+                tokens = self.prior.tokens(codes, known & seen, rate, height, step.blocks).flatten(1, 2)
             at = torch.from_numpy(step.positions(height, width)).to(codes.device)
             which = slice(step.sub_quantizers.start, step.sub_quantizers.stop)
             few = found.codes[:, :, at, which].long()  # (F, B, n, m)
@@ -129,6 +135,32 @@ def recount(model: JointCodec, photos: Photos, size: int, seed: tuple[int, ...],
             count += codec.counted(rate, model.choose(images, rate))
     codec.usage.copy_(count)
     codec.quantizer.log2_probability.copy_(((count + 0.02) / (count + 0.02).sum(-1, keepdim=True)).log2())
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Crops (N, S, S, 3) of uint8 and their `Codes`."""
+
+    crops: Tensor
+    codes: Codes
+
+
+def choose_all(
+    model: JointCodec, photos: Photos, schedule: LessonSchedule, reach: tuple[float, float], seed: tuple[int, ...]
+) -> Chosen:
+    """Codes of random crops at random rates, evenly out of `reach`, as encoders of several efforts choose them."""
+    count, size = schedule.samples, schedule.crop
+    rate = random_rates(count, reach, seed).to(model.active.device)
+    crops, codes = [], []
+    for start in tqdm(
+        range(0, count, TOGETHER), desc="choose codes", unit="batch", mininterval=5, disable=not ranks.first()
+    ):
+        part = slice(start, min(start + TOGETHER, count))
+        found = photos.crops(part.stop - start, size, (*seed, start))
+        crops.append(torch.as_tensor(found).cpu())
+        effort = EFFORTS[start // TOGETHER % len(EFFORTS)]
+        codes.append(model.choose(to_images(found, rate.device), rate[part], effort).to(torch.uint8))
+    return Chosen(torch.cat(crops), Codes(torch.cat(codes), rate, active_at(model.active, rate), size // STRIDE))
 
 
 def random_rates(count: int, reach: tuple[float, float], seed: tuple[int, ...]) -> Tensor:

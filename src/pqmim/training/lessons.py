@@ -16,7 +16,7 @@ from torch import Tensor
 from pqmim.coding.schedule import Group, Pass, known_before, passes
 from pqmim.models.prior.masked import MaskedPrior
 from pqmim.training import ranks
-from pqmim.training.rates import bits_of_pass, static_bits, tokens_of
+from pqmim.training.rates import bits_of_pass, static_bits
 from pqmim.training.recipe import LessonSchedule
 from pqmim.training.run import Run
 from pqmim.training.stages.quantizer import QuantizedCodec
@@ -115,30 +115,30 @@ class Lessons:
 
     def loss(self, prior: MaskedPrior, drawn: list[Part], run: Run) -> tuple[Tensor, float]:
         """What a batch costs, as a share of static frequencies, completion added; and the share without that."""
-        costs: dict[int, Tensor] = {}
-        with run.autocast():
-            for blocks in dict.fromkeys(part.symbols.blocks for part in drawn):  # parts of one depth run together
-                which = [n for n, part in enumerate(drawn) if part.symbols.blocks == blocks]
-                costs |= zip(which, self._costs(prior, [drawn[n] for n in which]))
-        return torch.stack(list(costs.values())).sum(), sum(costs[n].item() for n in range(self.coding))
-
-    def _costs(self, prior: MaskedPrior, parts: list[Part]) -> list[Tensor]:
-        """What parts of one depth cost."""
-        data, crops = self.data, torch.cat([part.crops for part in parts])
+        data, crops = self.data, torch.cat([part.crops for part in drawn])
         codes, rate, active = data.codes[crops], data.rate[crops], data.active[crops]
-        masks = torch.cat([part.known[None].expand(len(part.crops), -1, -1) for part in parts])
+        masks = torch.cat([part.known[None].expand(len(part.crops), -1, -1) for part in drawn])
         sent = torch.arange(self.size, device=self.device) < active[:, None]
         masks = masks & sent[:, None]  # what is not sent is never known
-        tokens = tokens_of(prior, parts[0].symbols, codes, masks, (rate, data.side))  # (B, h*w, d)
-        costs, start = [], 0
-        for part in parts:
-            rows, at = slice(start, start + len(part.crops)), part.positions
-            bits = bits_of_pass(
-                prior, tokens[rows][:, at], codes[rows][:, at], active[rows], part.symbols.sub_quantizers
-            )
-            costs.append((bits * self.worth[part.crops]).mean() * part.scale)
-            start += len(part.crops)
-        return costs
+        with run.autocast():
+            tokens = prior.tokens(codes, masks, rate, data.side, depths(prior, drawn)).flatten(1, 2)  # (B, h*w, d)
+            costs, start = [], 0
+            for part in drawn:
+                rows, at = slice(start, start + len(part.crops)), part.positions
+                coded = part.symbols.sub_quantizers
+                bits = bits_of_pass(prior, tokens[rows][:, at], codes[rows][:, at], active[rows], coded)
+                costs.append((bits * self.worth[part.crops]).mean() * part.scale)
+                start += len(part.crops)
+        return torch.stack(costs).sum(), torch.stack(costs[: self.coding]).sum().item()
+
+
+def depths(prior: MaskedPrior, parts: Sequence[Part]) -> Tensor | None:
+    """Blocks that run for each crop of the parts, (B,); None where all run for all."""
+    if all(part.symbols.blocks is None for part in parts):
+        return None
+    whole = len(prior.blocks)
+    found = [whole if part.symbols.blocks is None else part.symbols.blocks for part in parts for _ in part.crops]
+    return torch.tensor(found)
 
 
 def chunks(size: int) -> list[range]:

@@ -24,7 +24,7 @@ from pqmim.training.resident import ResidentPhotos
 from pqmim.training.run import Run
 from pqmim.training.stages.joint import train_joint
 from pqmim.training.stages.look import LookRecipe, train_look
-from pqmim.training.stages.prior import new_prior, train_prior
+from pqmim.training.stages.prior import new_prior, prior_codes, train_prior
 from pqmim.training.stages.quantizer import QuantizedCodec, fitted, train_quantizer
 from pqmim.training.stages.transforms import train_transforms
 
@@ -70,12 +70,19 @@ def read_photos(plan: BaseRecipe, data: Path, run: Run) -> Photos:
 def train_codec(plan: Recipe, photos: Photos, run: Run, last: str | None = None) -> Path | None:
     """Train a codec of ours; see `train`."""
     wanted = STAGES[: STAGES.index(last) + 1] if last else STAGES
-    codec = _codec(plan, photos, run, wanted)
-    if codec is None or not {"prior", "joint"} & set(wanted):
+    if plan.from_release:
+        model = start.codec_of_release(plan, run)
+    else:
+        codec = _codec(plan, photos, run, wanted)
+        if codec is None:
+            return None
+        model = joint_codec(plan, codec)
+    if not {"prior", "joint"} & set(wanted):
         return None
-    model = joint_codec(plan, codec)
     if plan.stages.prior is not None:
-        model = train_prior(plan, model, photos, run)
+        data = prior_codes(plan, model, photos, run)
+        model = start.prior_of(plan, model) if plan.from_release else model
+        model = train_prior(plan, model, data, photos, run)
     if plan.stages.joint is not None and "joint" in wanted:
         model = train_joint(plan, model, photos, run)
     released = run.folder / f"{plan.name}.safetensors"
@@ -95,15 +102,12 @@ def joint_codec(plan: Recipe, codec: QuantizedCodec) -> JointCodec:
 def _codec(plan: Recipe, photos: Photos, run: Run, wanted: tuple[str, ...]) -> QuantizedCodec | None:
     """The quantized codec that the prior learns of; None if `wanted` ends before it."""
     stages = plan.stages
-    if stages.transforms is not None:
-        proxy = train_transforms(plan, stages.transforms, photos, run)
-        if "quantizer" not in wanted:
-            return None
-        codec = fitted(plan, proxy, photos, run)
-    else:
-        codec = start.codec_of_release(plan, run)
-    if stages.quantizer is not None and "quantizer" in wanted:
-        codec = train_quantizer(plan, stages.quantizer, codec, photos, run)
+    assert stages.transforms is not None
+    assert stages.quantizer is not None
+    proxy = train_transforms(plan, stages.transforms, photos, run)
+    if "quantizer" not in wanted:
+        return None
+    codec = train_quantizer(plan, stages.quantizer, fitted(plan, proxy, photos, run), photos, run)
     if ranks.first():
         lines = [json.dumps(row) + "\n" for row in codec.usage_report()]
         (run.folder / "usage.jsonl").write_text("".join(lines))

@@ -82,16 +82,8 @@ def ideal_bits(prior: MaskedPrior, codes: Tensor, rate: Tensor, order: Sequence[
     total = 0.0
     for step in order:
         known = torch.from_numpy(known_before(step, size, height, width)).T[None].to(codes.device)
-        tokens = tokens_of(prior, step, codes, known, (rate, height))
+        tokens = prior.tokens(codes, known, rate, height, step.blocks).flatten(1, 2)
         at = torch.from_numpy(step.positions(height, width)).to(codes.device)
         sent = torch.tensor([step.sub_quantizers.stop], device=codes.device)
         total += bits_of_pass(prior, tokens[:, at], codes[:, at], sent, step.sub_quantizers).item()
     return total
-
-
-def tokens_of(prior: MaskedPrior, step: Pass, codes: Tensor, known: Tensor, where: tuple[Tensor, int]) -> Tensor:
-    """Hidden states (B, h * w, d) of a pass: of codes and what is known of them (B, h * w, M), rates (B,) and rows."""
-    rate, height = where
-    options = {} if step.blocks is None else {"blocks": step.blocks}
-    tokens: Tensor = prior.tokens(codes, known, rate, height, **options)
-    return tokens.flatten(1, 2)

@@ -97,6 +97,8 @@ class PriorSchedule(LessonSchedule):
 
     rounding_from: float = Field(0.7, ge=0, le=1)
     """Share of the steps after which the arithmetic of the integer prior is simulated."""
+    chosen: bool = False
+    """Whether crops have the codes that the encoder chooses with a release's prior, not with static frequencies."""
 
 
 class JointSchedule(LessonSchedule):
@@ -153,6 +155,14 @@ class Quantizer(Part):
     """Crops at each rate that the codebooks are fitted to."""
     rounds: int = Field(4, ge=1)
     """Rounds of entropy-constrained k-means."""
+    order: list[int] | None = None
+    """New order of the first sub-quantizers of the release that a run starts from: 4 at 2 makes the fifth the third."""
+
+    @model_validator(mode="after")
+    def _permutation(self) -> "Quantizer":
+        if self.order is not None and sorted(self.order) != list(range(len(self.order))):
+            raise ValueError(f"order: it must hold each of 0 to {len(self.order) - 1} once")
+        return self
 
 
 class GroupPart(Part):
@@ -181,6 +191,8 @@ class Prior(Part):
     """Hidden units of a block's gated layer."""
     rank: int = Field(8, ge=0)
     """Rank of the free term of the logits."""
+    dropped: list[int] = []
+    """Blocks of the prior of the release that a run starts from that are left out."""
     groups: list[GroupPart] | None = None
     """Groups of sub-quantizers, in coding order; where none are named, they are cut by `shares` and `stages`."""
     shares: list[float] = [0.12, 0.2, 0.23, 0.23]
@@ -279,12 +291,19 @@ class Recipe(BaseRecipe):
             raise ValueError(f"stages: a recipe that starts from {self.start} needs {' and '.join(missing)}")
         if self.stages.transforms is not None and self.stages.quantizer is None:
             raise ValueError("stages: new transforms need the stage quantizer")
+        if self.stages.prior is not None and self.stages.prior.chosen and not self.from_release:
+            raise ValueError("stages.prior.chosen: only a release has a prior to choose by")
         return self
 
     @property
     def prices(self) -> list[float]:
         """Squared error worth a bit at each whole rate: `finest`, then the lambdas."""
         return [self.finest, *self.lambdas]
+
+    @property
+    def from_release(self) -> bool:
+        """Whether the quantizer, and with it the prior, goes on from a release."""
+        return self.start == "release" and self.stages.transforms is None
 
     @property
     def reach(self) -> tuple[float, float]:

@@ -1,13 +1,21 @@
 """Begin from released weights: their transforms, deepened where a recipe has more blocks, their quantizer and prior."""
 
+from dataclasses import replace
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from pqmim import release
 from pqmim.models.modules import Modules
+from pqmim.models.prior.export import from_integers
+from pqmim.models.prior.masked import MaskedPrior
+from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import TransformConfig
 from pqmim.training.data import Photos
+from pqmim.training.joint import JointCodec
+from pqmim.training.rates import groups_of
 from pqmim.training.recipe import BaseRecipe, Recipe, RecipeError
 from pqmim.training.run import Run
 from pqmim.training.stages.quantizer import QuantizedCodec
@@ -37,19 +45,86 @@ def proxy_of_release(recipe: BaseRecipe, photos: Photos, run: Run) -> ProxyCodec
     return model
 
 
-def codec_of_release(recipe: Recipe, run: Run) -> QuantizedCodec:
-    """The transforms and the quantizer of a release, with its static frequencies.
+def codec_of_release(recipe: Recipe, run: Run) -> JointCodec:
+    """The transforms, the quantizer, its static frequencies, the prior and the groups of a release.
+
+    Sub-quantizers come in the order that the recipe names.
 
     Raises:
         RecipeError: The recipe's transforms are not the release's.
     """
-    released = modules_of(recipe, run)
+    released, record = modules_of(recipe, run), release.load(recipe.weights).record
     config = released.analysis.config
     if config != recipe.config():
         raise RecipeError(f"transforms: the release to start from has {config}", recipe.name)
-    prices = torch.tensor(recipe.prices)
-    codec = QuantizedCodec(released.analysis, released.quantizer, released.synthesis, prices)
-    return run.placed(codec)
+    integers = release.load(recipe.weights).part("prior")
+    prior = from_integers(integers, torch.tensor(record.rates), len(recipe.prices))
+    quantizer = released.quantizer
+    first = recipe.quantizer.order or []
+    order = first + list(range(len(first), len(quantizer.dimensions)))
+    if first:
+        quantizer, prior = reordered(quantizer.cpu(), order), reordered_prior(prior, order)
+    codec = QuantizedCodec(released.analysis, quantizer, released.synthesis, torch.tensor(recipe.prices))
+    return run.placed(JointCodec(codec, prior, record.groups, codec.active(), recipe.price_scale))
+
+
+def prior_of(recipe: Recipe, model: JointCodec) -> JointCodec:
+    """The same codec with the blocks and the groups of the recipe.
+
+    Raises:
+        RecipeError: What is left of the prior has other sizes than the recipe's.
+    """
+    prior, dropped = model.prior, set(recipe.prior.dropped)
+    kept = [block for number, block in enumerate(prior.blocks) if number not in dropped]
+    config = replace(prior.config, blocks=len(kept))
+    if config != recipe.prior.config():
+        raise RecipeError(f"prior: what is left of the release's has {config}", recipe.name)
+    found = MaskedPrior(config, prior.codebook.cpu(), prior.dimensions, len(recipe.prices)).to(prior.codebook.device)
+    state = {name: tensor for name, tensor in prior.state_dict().items() if not name.startswith("blocks.")}
+    for number, block in enumerate(kept):
+        state |= {f"blocks.{number}.{name}": tensor for name, tensor in block.state_dict().items()}
+    found.load_state_dict(state)
+    codec = model.codec
+    return JointCodec(codec, found, groups_of(recipe.prior, codec), model.active, model.price_scale)
+
+
+def channels_in(dimensions: list[int], order: list[int]) -> list[int]:
+    """Channels in the order of sub-quantizers, each with as many as `dimensions` says."""
+    ends = [0, *accumulate(dimensions)]
+    return [channel for m in order for channel in range(ends[m], ends[m + 1])]
+
+
+@torch.no_grad()
+def reordered(quantizer: ProductQuantizer, order: list[int]) -> ProductQuantizer:
+    """The same quantizer with its sub-quantizers in another order."""
+    channels, levels = channels_in(quantizer.dimensions, order), len(quantizer.log_gain)
+    dimensions = [quantizer.dimensions[m] for m in order]
+    found = ProductQuantizer(quantizer.order[channels], dimensions, quantizer.codewords, levels)
+    found.log_gain.copy_(quantizer.log_gain)  # of the latent's channels, which stay where they are
+    found.log_step.copy_(quantizer.log_step)
+    found.codebook.copy_(quantizer.codebook[order])
+    found.log2_probability.copy_(quantizer.log2_probability[:, order])
+    return found
+
+
+@torch.no_grad()
+def reordered_prior(prior: MaskedPrior, order: list[int]) -> MaskedPrior:
+    """The same prior of a quantizer with its sub-quantizers in another order."""
+    channels, rank = channels_in(prior.dimensions, order), prior.config.rank
+    count, state = sum(prior.dimensions), dict(prior.state_dict())
+    inputs = [*channels, *(count + c for c in channels), *(2 * count + m for m in order)]
+    free = [rank * m + r for m in order for r in range(rank)]
+    state["embed.weight"] = state["embed.weight"][:, inputs]
+    for name in ("mean.weight", "mean.bias", "precision.weight", "precision.bias"):
+        state[name] = state[name][channels]
+    for name in ("free.weight", "free.bias"):
+        state[name] = state[name][free]
+    for name in ("codebook", "term", "static"):
+        state[name] = state[name][order]
+    dimensions = [prior.dimensions[m] for m in order]
+    found = MaskedPrior(prior.config, state["codebook"], dimensions, len(state["level"]))
+    found.load_state_dict(state)
+    return found
 
 
 def modules_of(recipe: BaseRecipe, run: Run) -> Modules:

@@ -12,56 +12,26 @@ collapse; aiming where refinement went, and the cross-entropy of the soft choice
 are not refined: docs/lab-notes.md.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from pqmim.models.transforms import STRIDE
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
-from pqmim.training.joint import TOGETHER, JointCodec, random_rates, rate_distortion, recount
+from pqmim.training.joint import Chosen, JointCodec, choose_all, rate_distortion, recount
 from pqmim.training.lessons import Codes, Lessons, Part
-from pqmim.training.rates import active_at
 from pqmim.training.recipe import JointSchedule, Recipe
 from pqmim.training.run import Run
 from pqmim.training.stage import Figures, Stage, rate_distortion_cost
 from pqmim.training.stages.transforms import balanced
 from pqmim.training.validation import held_back, to_images
 
-EFFORTS = 0, 2, 4, 4, 4, 4, 4, 4  # of the encoders whose codes are learned from, in turns
 PHOTOS, SIDE = 8, 256  # held-back photos that the stage is measured on, and their sides
 
 Batch = tuple[Tensor, list[Part]]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Crops (N, S, S, 3) of uint8 and their `Codes`."""
-
-    crops: Tensor
-    codes: Codes
-
-
-def choose_all(
-    model: JointCodec, photos: Photos, schedule: JointSchedule, reach: tuple[float, float], seed: tuple[int, ...]
-) -> Chosen:
-    """Codes of random crops at random rates, evenly out of `reach`, as encoders of several efforts choose them."""
-    count, size = schedule.samples, schedule.crop
-    rate = random_rates(count, reach, seed).to(model.active.device)
-    crops, codes = [], []
-    for start in tqdm(
-        range(0, count, TOGETHER), desc="choose codes", unit="batch", mininterval=5, disable=not ranks.first()
-    ):
-        part = slice(start, min(start + TOGETHER, count))
-        found = photos.crops(part.stop - start, size, (*seed, start))
-        crops.append(torch.as_tensor(found).cpu())
-        effort = EFFORTS[start // TOGETHER % len(EFFORTS)]
-        codes.append(model.choose(to_images(found, rate.device), rate[part], effort).to(torch.uint8))
-    return Chosen(torch.cat(crops), Codes(torch.cat(codes), rate, active_at(model.active, rate), size // STRIDE))
 
 
 class JointStage(Stage[JointCodec, Batch]):

@@ -14,7 +14,7 @@ from pqmim.models.quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE, blend
 from pqmim.training import loop
 from pqmim.training.data import Photos
-from pqmim.training.joint import TOGETHER, JointCodec
+from pqmim.training.joint import TOGETHER, JointCodec, choose_all
 from pqmim.training.lessons import Codes, Lessons, Part
 from pqmim.training.rates import active_at, ideal_bits
 from pqmim.training.recipe import PriorSchedule, Recipe
@@ -97,15 +97,24 @@ class PriorStage(Stage[MaskedPrior, list[Part]]):
         return figures["share_of_static"]
 
 
-def train_prior(recipe: Recipe, model: JointCodec, photos: Photos, run: Run) -> JointCodec:
-    """Train the prior of `model` on cached codes; it gets the averaged one.  See `loop.train` for resuming."""
-    schedule, codec = recipe.stages.prior, model.codec
+def prior_codes(recipe: Recipe, model: JointCodec, photos: Photos, run: Run) -> Codes:
+    """The codes that the prior learns from, made once: by static frequencies, or as the encoder of `model` chooses."""
+    schedule = recipe.stages.prior
     assert schedule is not None
 
     def make() -> dict[str, Any]:
-        return asdict(encode_crops(codec, photos, schedule, run, recipe.seed))
+        if schedule.chosen:
+            model.precision = run.precision
+            return asdict(choose_all(model.eval(), photos, schedule, recipe.reach, (recipe.seed, 3)).codes)
+        return asdict(encode_crops(model.codec, photos, schedule, run, recipe.seed))
 
-    data = Codes(**run.once(CACHE, make, run.device))
+    return Codes(**run.once(CACHE, make, run.device))
+
+
+def train_prior(recipe: Recipe, model: JointCodec, data: Codes, photos: Photos, run: Run) -> JointCodec:
+    """Train the prior of `model` on codes; it gets the averaged one.  See `loop.train` for resuming."""
+    schedule, codec = recipe.stages.prior, model.codec
+    assert schedule is not None
     lessons = Lessons(data, codec, model.groups, schedule, (recipe.seed, 4))
     stage = PriorStage(model, lessons, held_back(photos, run.device, PHOTOS), run, recipe.seed)
     model.prior = loop.train(stage)
