@@ -14,11 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pqmim.coding.drawing import Drawing, draws
 from pqmim.coding.grid import Grid
 from pqmim.coding.prior import UNIT, Codes, Context, Frequencies, Positions, Prior
 from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
 from pqmim.coding.sampler import Sampler
 from pqmim.coding.schedule import Group, passes
+
+DRAWING = Drawing()
+"""How codes that were not sent are drawn."""
 
 Choose = Callable[[int, Positions, Frequencies], Codes]
 """A policy: the codes (n,) of a sub-quantizer at positions (n,), of which frequencies are given."""
@@ -122,6 +126,22 @@ def sample(grid: Grid, context: Context, order: Iterable[Turn], sampler: Sampler
     fill(grid, context, _open(grid, order), drawn)
 
 
+def draw(grid: Grid, context: Context, groups: Sequence[Group], sampler: Sampler, drawing: Drawing = DRAWING) -> None:
+    """Draw all codes that are not known, in an order made for it: see `drawing`."""
+    unknown = ~grid.known
+    order = list(draws(groups, grid.active, sampler.heat, drawing))
+    for step in order:
+        turn = Turn(step.sub_quantizers, step.positions(grid.height, grid.width), None, step.temperature)
+        sample(grid, context, [turn], sampler)
+    for _ in range(drawing.redraws):
+        for step in order:
+            positions = step.positions(grid.height, grid.width)
+            positions = positions[unknown[step.sub_quantizers.start : step.sub_quantizers.stop, positions].all(0)]
+            if len(positions):
+                turn = Turn(step.sub_quantizers, positions, None, step.temperature)
+                _redraw(grid, context, turn, sampler, -(-len(positions) * drawing.redrawn // 16))
+
+
 def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler: Sampler, steps: int) -> None:
     """Draw all codes that are not known, the surest positions first in `steps` a group.
 
@@ -190,6 +210,24 @@ def _open(grid: Grid, order: Iterable[Turn]) -> Iterator[Turn]:
         left = turn.positions[~grid.known[coded.start : coded.stop, turn.positions].all(0)]
         if len(left):
             yield Turn(coded, left, None, turn.temperature)
+
+
+def _redraw(grid: Grid, context: Context, turn: Turn, sampler: Sampler, count: int) -> None:
+    """Draw anew at the `count` positions of a turn whose codes are the least likely, given all others."""
+    own = turn.sub_quantizers
+    context.forget(turn.positions)
+    for m in range(grid.active):
+        if m not in own:
+            context.reveal(m, turn.positions, grid.codes[m, turn.positions])
+    sureness = np.zeros(len(turn.positions), np.int64)
+    found = np.zeros((len(own), len(turn.positions)), np.uint8)
+    for m, part, frequencies in _frequencies(context, turn):
+        sureness[part] += sampler.sureness(frequencies.intervals(grid.codes[m, turn.positions[part]])[1])
+        found[m - own.start, part] = sampler.draw(frequencies.cumulative())
+    least = np.sort(np.argsort(sureness, kind="stable")[:count])
+    for m, codes in zip(own, found):
+        grid.reveal(m, turn.positions[least], codes[least])
+        context.reveal(m, turn.positions, grid.codes[m, turn.positions])
 
 
 def _draw_surest(
