@@ -36,7 +36,7 @@ def test_prints_means_and_writes_results(run, photos):
         (["none", "--codec", "jpeg"], "none is not a folder"),
         (["photos", "--codec", "zip"], "There is no codec named zip"),
         (["photos", "--codec", "hyperprior"], "train them and name their file"),
-        (["photos", "--codec", "vq=no.safetensors"], "no.safetensors: weights that cannot be read"),
+        (["photos", "--codec", "vq=no.safetensors"], "no.safetensors: cannot be read"),
         (["photos", "--codec", "jpeg", "--json", "none/r.json"], "there is no folder none"),
     ],
 )

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from pqmim.bitstream.container import read, write
 from pqmim.bitstream.header import Header
+from pqmim.errors import PqmimError
 from pqmim.image.picture import read_picture
 from pqmim.integrations.serve import Limits, make_app
 from pqmim.integrations.serve.app import PAGE
@@ -34,6 +35,10 @@ class FakeCodec:
             height, width = read_picture(image).rgb.shape[:2]
             header = Header(width, height, quality, 1, framed=False)
             return Encoded(write(header, bytes(20), {}, b""), width, height, quality, notes=("näh",))
+
+    def empty(self, width, height):
+        header = Header(width, height, 40, 1)
+        return Received(header, np.zeros((1, 1), np.uint8), np.zeros((1, 1), bool), 1)
 
     def receive(self, data, max_pixels=None):
         container = read(data)
@@ -116,6 +121,16 @@ def test_rivals_take_no_more_bytes(client):
         facts = json.loads(answer.headers["x-facts"])
         assert facts["bytes"] == len(answer.content) and (facts["bytes"] <= 900 or facts["quality"] == 0)
         assert Image.open(io.BytesIO(answer.content)).size == (24, 16)
+
+
+def test_looks_are_offered_where_there_are_some(client, codec, monkeypatch):
+    assert client.get("/api/about").json()["looks"] is True
+
+    def render(received, look=0.0):
+        raise PqmimError("no look belongs to these weights")
+
+    monkeypatch.setattr(codec, "render", render)
+    assert client.get("/api/about").json()["looks"] is False
 
 
 def test_qr(client):

@@ -1,6 +1,5 @@
 """Addresses of the page, and what they answer."""
 
-import inspect
 import io
 import json
 import threading
@@ -71,16 +70,23 @@ class _Desk:
 
     async def about(self, request: Request) -> Response:
         """What the page may offer."""
-        looks = "look" in inspect.signature(self._codec.render).parameters
         facts = {
             "version": __version__,
             "max_bytes": self._limits.max_bytes,
             "max_pixels": self._limits.max_pixels,
             "rivals": available(),
-            "looks": looks,
+            "looks": await self._at_desk(self._has_looks),
             "qr": _has_qr(),
         }
         return JSONResponse(facts)
+
+    def _has_looks(self) -> bool:
+        """Whether a vivid look belongs to the weights."""
+        try:
+            self._codec.render(self._codec.empty(16, 16), look=1.0)
+        except PqmimError:
+            return False
+        return True
 
     async def encode(self, request: Request) -> Response:
         """A photo to a .pqm file, with facts in a header: `?quality=50`, `?size=200`, `?effort=0`."""
