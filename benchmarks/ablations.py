@@ -39,6 +39,7 @@ class FreeHead(MaskedPrior):
 
     @torch.no_grad()
     def start(self, log2_probability: Tensor) -> None:
+        """Start at static frequencies, as `MaskedPrior.start` does."""
         self.static.copy_(log2_probability.exp2().mean(0).clamp(min=2.0**-16).log2())
 
     def _moments(self, tokens: Tensor, coded: range) -> tuple[Tensor, Tensor]:

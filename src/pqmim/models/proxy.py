@@ -46,6 +46,7 @@ class ScalarProxy(nn.Module):
         return y, y + (rounded - y).detach()
 
     def dequantize(self, symbols: Tensor, level: Tensor) -> Tensor:
+        """Latents (B, C, h, w) of integers (B, C, h, w) at levels (B,)."""
         return symbols * blend(self.log_step, level).exp()
 
     def bits(self, y: Tensor, level: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class ProductQuantizer(nn.Module):
         """Inverse of ``scaled``, up to what ``log_step`` learned: a latent (B, C, h, w)."""
         z = torch.empty_like(y.transpose(1, 2))
         z[:, self.order] = y.transpose(1, 2)
-        return z.unflatten(2, (height, -1)) * blend(self.log_step, level).exp()
+        return z.view(*z.shape[:2], height, -1) * blend(self.log_step, level).exp()
 
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
@@ -127,7 +127,7 @@ class ProductQuantizer(nn.Module):
         size, width = len(self.dimensions), max(self.dimensions)
         padded = channels.new_zeros(*channels.shape[:-1], size * width)
         padded[..., self.slot] = channels
-        return padded.unflatten(-1, (size, width))
+        return padded.view(*channels.shape[:-1], size, width)
 
 
 def channels_of(table: Tensor, codes: Tensor, slot: Tensor) -> Tensor:

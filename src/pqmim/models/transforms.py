@@ -84,13 +84,15 @@ class Block(nn.Module):
         nn.init.normal_(self.expand, std=channels**-0.5)
         with torch.no_grad():
             self.depthwise[:, 0, 1, 1] = 1.0
-            self.depthwise += 0.1 * torch.randn_like(self.depthwise)
+            self.depthwise.add_(torch.randn_like(self.depthwise), alpha=0.1)
 
     @staticmethod
     def multiply_adds(channels: int, expansion: float) -> float:
+        """Multiply-adds of one position."""
         return 3 * channels * int(channels * expansion) + 9 * channels
 
-    def forward(self, x: Tensor, level: Tensor) -> Tensor:  # (B, C, h, w), (B,)
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """Features (B, C, h, w) at levels (B,), plus what the branch makes of them: the same shape."""
         gain = blend(self.gain, level) / self.scale[:, None, None]
         h = x * gain.to(x.dtype)  # stays narrow where autocast made it so
         h = F.hardtanh(h, -REACH, REACH)
@@ -115,6 +117,7 @@ class Analysis(nn.Module):
         )
 
     def forward(self, image: Tensor, level: Tensor) -> Tensor:
+        """Latents (B, C, H/16, W/16) of images at levels (B,)."""
         x = F.pixel_unshuffle(image - 127.5, PATCH)  # (B, 192, H/8, W/8)
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, self.stem[:, :, None, None])
@@ -142,6 +145,7 @@ class Synthesis(nn.Module):
         self.head = nn.Parameter(torch.empty(STEM, STEM))
 
     def forward(self, z: Tensor, level: Tensor) -> Tensor:
+        """Images (B, 3, 16 h, 16 w) of latents at levels (B,)."""
         x = z.contiguous(memory_format=torch.channels_last)
         for block in self.coarse:
             x = block(x, level)
@@ -236,7 +240,7 @@ def _normalise(analysis: Analysis, synthesis: Synthesis, fine: Tensor, coarse: T
         (synthesis.coarse, coarse),
     ):
         for block in blocks:
-            block.scale.copy_(deviation)
+            block.get_buffer("scale").copy_(deviation)
 
 
 def _principal_axes(samples: Tensor) -> tuple[Tensor, Tensor]:
