@@ -113,6 +113,6 @@ def test_a_missing_recipe_is_one_sentence(tmp_path):
 
 
 def test_rivals_share_transforms_and_lambdas_with_the_default():
-    default, *rivals = (load(RECIPES[0].parent / f"{name}.yaml") for name in ("default", "hyperprior", "vq"))
+    default, *rivals = (load(RECIPES[0].parent / f"{name}.yaml") for name in ("default", "hyperprior", "vq", "hific"))
     for rival in rivals:
         assert (rival.lambdas, rival.transforms) == (default.lambdas, default.transforms)
