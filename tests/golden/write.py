@@ -10,6 +10,7 @@ from PIL import Image
 from pqmim.codec import Codec
 
 FOLDER = Path(__file__).parent
+DOCTORS = FOLDER.parents[1] / "src" / "pqmim" / "weights"  # `pqmim doctor` decodes the file there
 PHOTO = FOLDER.parents[1] / "demo" / "coffee.png"
 
 
@@ -25,6 +26,7 @@ def main() -> None:
         "odd-q100": codec.compress(odd, 100),
         "alpha-q40": codec.compress(np.dstack([odd, alpha]), 40),
     }
+    (DOCTORS / "default.pqm").write_bytes(codec.compress(photo[100:164, 200:264], 40))
     records = json.loads((FOLDER / "digests.json").read_text()) if (FOLDER / "digests.json").exists() else {}
     for name, data in files.items():
         decoded = np.asarray(codec.decompress(data))

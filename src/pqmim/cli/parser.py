@@ -11,6 +11,7 @@ from pqmim.cli import (
     completion,
     compress,
     decompress,
+    doctor,
     evaluate,
     generate,
     info,
@@ -28,7 +29,7 @@ from pqmim.cli.jobs import PICTURES, STREAM, is_pqm
 VERBS = (
     *(compress, decompress, info, check, view, preview, generate),
     *(qr, text, packets, serve),
-    *(evaluate, report, train, completion),
+    *(doctor, evaluate, report, train, completion),
 )
 
 EXAMPLES = """\
