@@ -18,19 +18,23 @@ from pqmim import dial
 from pqmim.bitstream.container import Container, Tag, read
 from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
+from pqmim.coding.prior import UNIT
 from pqmim.coding.sampler import COMPLETING, Sampler
+from pqmim.drawing import Known, Plan, draw_across_scales
 from pqmim.engine import Engine, Settings, Style
 from pqmim.errors import BadArgument, DamagedFile, PqmimError
 from pqmim.image.alpha import decode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.metadata import Metadata
 from pqmim.image.picture import read_picture
+from pqmim.image.scale import shrink
 from pqmim.looks import dial_of
 from pqmim.reception import Form
 from pqmim.release import find, load
 from pqmim.rendering import STRIDE, finished, share_unknown
 from pqmim.results import Encoded, Received, Rendered
 from pqmim.sending import METADATA, Sender
+from pqmim.studio import EngineStudio
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[np.uint8]"
 Completion = Literal["expect", "sample", "none"]
@@ -272,8 +276,26 @@ class Codec:
         temperature: float = 1.0,
         steps: int | None = None,
     ) -> Image.Image:
-        """A picture of which nothing was sent: see `empty` and `draw`."""
-        drawn = self.draw(self.empty(width, height, quality), seed=seed, temperature=temperature, steps=steps)
+        """A picture of which nothing was sent: see `empty`.
+
+        Args:
+            width: in pixels.
+            height: in pixels.
+            quality: how much detail is drawn.
+            seed: draws the same codes on every machine.
+            temperature: 1 draws as often as the prior says, less keeps to what is likely.
+            steps: None draws structure at an eighth of the size first, see `drawing`; a number draws at full size
+                alone, see `draw`.
+
+        Raises:
+            BadArgument: an option is out of range.
+            InvalidImage: no picture has that size.
+        """
+        nothing = self.empty(width, height, quality)
+        if steps is not None:
+            drawn = self.draw(nothing, seed=seed, temperature=temperature, steps=steps)
+        else:
+            drawn = self._drawn_across_scales(nothing, None, seed, temperature)
         return self.render(drawn, seed=seed).image
 
     def repaint(
@@ -287,8 +309,8 @@ class Codec:
     ) -> Image.Image:
         """The picture in a .pqm file, with the region of `mask` (H, W) bool drawn anew from its surroundings.
 
-        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn. Raises as `receive` and `draw` do,
-        and `BadArgument` where the mask has another size than the picture.
+        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn, see `generate`. Raises as `receive`
+        and `draw` do, and `BadArgument` where the mask has another size than the picture.
         """
         received = self.receive(data)
         header = received.header
@@ -298,7 +320,13 @@ class Codec:
         masked = np.pad(mask, ((0, -header.height % side), (0, -header.width % side)))
         rows, columns = (length // side for length in masked.shape)
         unknown = masked.reshape(rows, side, columns, side).any((1, 3)).ravel()
-        drawn = self.draw(received.without(unknown), seed=seed, temperature=temperature, steps=steps)
+        left = received.without(unknown)
+        if steps is not None:
+            drawn = self.draw(left, seed=seed, temperature=temperature, steps=steps)
+        else:
+            rgb = np.asarray(self.render(received).image.convert("RGB"))
+            known = Known(shrink(rgb, header.scale), unknown.reshape(rows, columns), left.codes, left.known)
+            drawn = self._drawn_across_scales(left, known, seed, temperature)
         return self.render(drawn, seed=seed).image
 
     def codes(self, data: bytes) -> NDArray[np.uint8]:
@@ -360,6 +388,14 @@ class Codec:
         engine = self._engine(received.header.weights)
         grid = engine.reception.known(received.header, received.codes, received.known)
         engine.draw(grid, received.header.quality, sampler, steps)
+        return replace(received, codes=grid.codes, known=grid.known, verified=False)
+
+    def _drawn_across_scales(self, received: Received, known: Known | None, seed: int, temperature: float) -> Received:
+        """The received with all that is not known drawn, from the smallest scale on."""
+        header, engine = received.header, self._engine(received.header.weights)
+        plan = Plan().heated(Sampler(seed, temperature).heat / UNIT)
+        with engine.shielded(always=True):
+            grid = draw_across_scales(EngineStudio(engine, header.quality), header.coded_size, plan, int(seed), known)
         return replace(received, codes=grid.codes, known=grid.known, verified=False)
 
     def _engine(self, release: int | None = None) -> Engine:

@@ -72,7 +72,7 @@ class VividSynthesis(Synthesis):
         for block in self.fine:
             x = block(x, level, noise)
         x = F.conv2d(x, self.head[:, :, None, None])
-        pixels: Tensor = F.pixel_shuffle(x, PATCH) + 127.5
+        pixels: Tensor = F.pixel_shuffle(x.float(), PATCH) + 127.5  # in full precision, whatever the layers have
         return pixels  # (B, 3, H, W)
 
     @classmethod

@@ -311,7 +311,7 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
 
     model = loop.train(prepared(LookStage(f"{recipe.name}-features", model, first, run, coded)))
     if second is not None:
-        judge = Discriminator(list(HEADS.values()), modules.synthesis.coarse[0].scale).to(run.device)
+        judge = Discriminator(list(HEADS.values()), modules.synthesis.state_dict()["coarse.0.scale"]).to(run.device)
         game = AdversarialLookStage(f"{recipe.name}-adversarial", model, second, run, coded)
         game.against(judge)
         model = loop.train(prepared(game))
