@@ -4,17 +4,22 @@
 # make check       what continuous integration runs: lint, types, import contracts, tests
 # make test-browser   the page of `pqmim serve` in a real browser: needs Debian's chromium
 # make docs        build the pages of docs/ into site/
+# make fuzz        look for inputs that break the readers of files and pictures, for MINUTES=10
+# make mutants     how many small changes to the code do its tests notice: results/mutants.json
+# make damage      is every damage of a file seen: results/damage.json
 #
 # All work in .venv, made with PYTHON (3.10 or newer).
 PYTHON ?= python3
+
+MINUTES ?= 10
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 # --no-compile: of PyTorch's thousands of files few are ever imported, and those are compiled then
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --editable
-SOURCES := src tests benchmarks demo examples
+SOURCES := src tests benchmarks demo examples fuzz
 
-.PHONY: demo test test-fast test-browser check lint docs clean
+.PHONY: demo test test-fast test-browser check lint docs fuzz mutants damage clean
 
 demo: $(VENV)/installed
 	$(RUN) demo/demo.py
@@ -41,6 +46,15 @@ lint: $(VENV)/installed-test
 docs: $(VENV)/installed
 	$(INSTALL) '.[docs]'
 	$(VENV)/bin/mkdocs build --strict
+
+fuzz: $(VENV)/installed-test
+	PYTHONPATH=src $(RUN) -m fuzz --minutes $(MINUTES)
+
+mutants: $(VENV)/installed-test
+	PYTHONPATH=src $(RUN) benchmarks/mutants.py --out results/mutants.json
+
+damage: $(VENV)/installed
+	$(RUN) benchmarks/damage.py --out results/damage.json
 
 $(VENV)/installed: pyproject.toml | $(VENV)/created
 	@echo "Installing pqmim into $(VENV); PyTorch is a large download the first time."

@@ -91,3 +91,14 @@ def test_metadata_travels_with_the_file(codec, tmp_path):
     assert np.array_equal(np.asarray(image), np.asarray(codec.decompress(plain.data)))
     sized = codec.encode(path, size=60, keep_metadata=True)
     assert "dropped" in sized.notes[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "width"), [(37, 53), (17, 31)])
+def test_pictures_are_cut_at_their_lower_right_corner(codec, height, width):
+    """Sides that are no multiples of 16: what is added before coding goes away where it was added."""
+    y, x = np.mgrid[:height, :width]
+    photo = np.stack([3 * x, 255 - 4 * y, 2 * (x + y)], -1).clip(0, 255).astype(np.uint8)
+    picture = np.asarray(codec.decompress(codec.compress(photo, 90))).astype(int)
+    for corner in (np.s_[:6, :6], np.s_[:6, -6:], np.s_[-6:, :6], np.s_[-6:, -6:]):
+        assert np.abs(picture[corner] - photo[corner]).mean() < 6

@@ -178,3 +178,15 @@ def test_values_out_of_range_are_refused(field):
 def test_a_framed_file_has_no_short_check():
     with pytest.raises(ValueError, match="bare"):
         Header(1, 1, 0, 0, checked=True)
+
+
+def test_bounds_are_those_of_the_document():
+    bounds = {field.name: (field.bits, field.minimum, field.maximum) for field in (*FIELDS, WIDTH, HEIGHT)}
+    assert bounds == {
+        "kind": (2, 0, 2),
+        "scale": (2, 0, 3),
+        "weights": (10, 0, 1023),
+        "quality": (7, 0, 100),
+        "width": (0, 1, 65536),
+        "height": (0, 1, 65536),
+    }

@@ -1,0 +1,126 @@
+"""Fuzz for some minutes: `make fuzz MINUTES=10`, or `python -m fuzz --minutes 10 picture alpha`.
+
+Where atheris is installed, libFuzzer chooses inputs by the branches that they reach, and keeps what reaches new ones
+for the time of the run; elsewhere Hypothesis changes the starts of the corpus, and shrinks what fails. An input that
+breaks a target is written to fuzz/found/; put it into fuzz/corpus/TARGET/ once it is mended.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, seed, settings
+
+from fuzz.corpus import starts
+from fuzz.mutate import changed
+from fuzz.targets import TARGETS, attempt
+
+FOUND = Path(__file__).parent / "found"
+EXAMPLES = 500
+
+
+def by_hypothesis(name: str, seconds: float) -> int:
+    """Rounds of examples, each with another seed, until the time is up; the number of examples."""
+    target, start, last = TARGETS[name], time.monotonic(), b""
+    tried = number = 0
+    while time.monotonic() - start < seconds:
+
+        @seed(number)
+        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(changed(starts(name)))
+        def examples(data: bytes) -> None:
+            nonlocal last, tried
+            if time.monotonic() - start < seconds:
+                last, tried = data, tried + 1
+                attempt(target, data)
+
+        try:
+            examples()
+        except BaseException:
+            keep(name, last)
+            raise
+        number += 1
+    return tried
+
+
+def by_atheris(name: str, seconds: float) -> None:
+    """Guided by coverage; does not come back."""
+    import atheris
+
+    with atheris.instrument_imports(include=["pqmim.bitstream", "pqmim.image", "pqmim.integrations", "pqmim.decoder"]):
+        for module in [module for module in sys.modules if module.startswith(("pqmim", "fuzz.targets"))]:
+            del sys.modules[module]
+        from fuzz.targets import TARGETS, attempt
+
+    def once(data: bytes) -> None:
+        attempt(TARGETS[name], data)
+
+    with tempfile.TemporaryDirectory() as folder:
+        for data in starts(name):
+            (Path(folder) / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+        FOUND.mkdir(exist_ok=True)
+        options = [
+            f"-max_total_time={seconds:.0f}",
+            "-max_len=4096",
+            f"-artifact_prefix={FOUND}/{name}-",
+            "-timeout=10",
+        ]
+        atheris.Setup([sys.argv[0], *options, folder], once)
+        atheris.Fuzz()
+
+
+def keep(name: str, data: bytes) -> None:
+    """Write down an input that breaks a target."""
+    FOUND.mkdir(exist_ok=True)
+    path = FOUND / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}"
+    path.write_bytes(data)
+    print(f"{path}: breaks {name}", file=sys.stderr)
+
+
+def main() -> int:
+    """Fuzz as the command line says; the exit status is 1 where a target breaks."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__.splitlines()[0])
+    parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="default: all")
+    parser.add_argument("--minutes", type=float, default=10, help="for all targets together")
+    parser.add_argument("--engine", choices=("atheris", "hypothesis"), help="default: atheris where it is installed")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")  # of Pillow, over odd files
+    names = args.targets or list(TARGETS)
+    engine = args.engine or ("atheris" if _has_atheris() else "hypothesis")
+    seconds = 60 * args.minutes / len(names)
+    broken = 0
+    for name in names:
+        if engine == "hypothesis":
+            print(f"{name}: {by_hypothesis(name, seconds):,} inputs, none breaks it", flush=True)
+        elif args.alone:
+            by_atheris(name, seconds)
+        else:  # libFuzzer ends its process
+            command = [
+                sys.executable,
+                "-m",
+                "fuzz",
+                name,
+                "--minutes",
+                str(seconds / 60),
+                "--engine",
+                "atheris",
+                "--alone",
+            ]
+            broken += bool(subprocess.run(command, check=False).returncode)
+    return int(broken > 0)
+
+
+def _has_atheris() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("atheris") is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

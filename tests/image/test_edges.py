@@ -1,0 +1,73 @@
+"""Where a picture is just this, and no more that."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pqmim.image.contact_sheet import Cell, contact_sheet
+from pqmim.image.picture import read_picture
+
+
+@pytest.mark.parametrize("alpha", [249, 250, 253, 254])
+@pytest.mark.parametrize("form", ["array", "RGBA", "LA", "PNG"])
+def test_nearly_opaque_is_not_opaque(alpha, form):
+    rgba = np.full((4, 5, 4), 200, np.uint8)
+    rgba[..., 3] = 255
+    rgba[2, 3, 3] = alpha
+    source = {"array": rgba, "RGBA": Image.fromarray(rgba), "LA": Image.fromarray(rgba).convert("LA")}.get(form)
+    if source is None:
+        buffer = io.BytesIO()
+        Image.fromarray(rgba).save(buffer, "PNG")
+        source = buffer.getvalue()
+    picture = read_picture(source)
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, rgba[..., 3])
+
+
+def moved(icc: bytes) -> int:
+    """How far a profile moves a colour of a lattice at most, in levels."""
+    steps = np.arange(0, 256, 15, dtype=np.uint8)
+    lattice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
+    source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "RGB", "RGB")
+    after = np.asarray(transform.apply(Image.fromarray(lattice)))
+    return int(np.abs(after.astype(int) - lattice).max())
+
+
+def warmer(icc: bytes, amount: int) -> bytes:
+    """A profile with a little more of X in its red."""
+    count = int.from_bytes(icc[128:132], "big")
+    table = {icc[132 + 12 * i : 136 + 12 * i]: 132 + 12 * i for i in range(count)}
+    place = int.from_bytes(icc[table[b"rXYZ"] + 4 : table[b"rXYZ"] + 8], "big") + 8
+    value = int.from_bytes(icc[place : place + 4], "big") + amount
+    return icc[:place] + value.to_bytes(4, "big") + icc[place + 4 :]
+
+
+def test_a_profile_that_moves_a_colour_by_two_levels_is_converted_and_one_level_is_not():
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    found = {}
+    for amount in range(0, 1500, 25):
+        found.setdefault(moved(warmer(icc, amount)), warmer(icc, amount))
+    assert {0, 1, 2} <= set(found) or {1, 2} <= set(found)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    for levels in (1, 2):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", icc_profile=found[levels])
+        notes = read_picture(buffer.getvalue()).notes
+        assert bool(notes) == (levels == 2)
+
+
+def test_the_crop_of_a_contact_sheet_begins_at_its_corner(tmp_path):
+    y, x = np.mgrid[:20, :30]
+    picture = np.stack([x, y, x + y], -1).astype(np.uint8)
+    sheet = contact_sheet([[Cell(picture, "a")]], tmp_path / "s.png", crop=(7, 4, 17, 9))
+    pixels = np.asarray(sheet)
+    found = [
+        (top, left)
+        for top in range(pixels.shape[0] - 5)
+        for left in range(pixels.shape[1] - 10)
+        if np.array_equal(pixels[top : top + 5, left : left + 10], picture[4:9, 7:17])
+    ]
+    assert len(found) == 1
