@@ -75,6 +75,7 @@ def test_output_is_a_file_or_a_folder(run, photo):
         ("compress photo.png photo.png -o one.pqm", "one.pqm: 2 results need a folder"),
         ("compress photo.png -o photo.png", "photo.png: a file that does not end in .pqm"),
         ("compress a.pqm", "a.pqm: a .pqm file already"),
+        ("compress photo.pqm --force", "photo.pqm: a .pqm file already"),
         ("text --read photo.png a.png", "photo.png: not text"),
     ],
 )

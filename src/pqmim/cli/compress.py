@@ -111,8 +111,15 @@ def run(args: argparse.Namespace) -> int:
         manifest=manifest_of(args),
         settings=" ".join(f"{name}={value}" for name, value in encoding.items() if name != "verify"),
         label="compressing",
+        refuse=refuse_files,
     )
     return Batch(jobs, options).run(Compressing(encoding, args.force), CodecOpener.of(args))
+
+
+def refuse_files(job: Job) -> None:
+    """Raises UnsupportedFile where the source is no picture, but a .pqm file."""
+    if is_pqm(job.source):
+        raise UnsupportedFile("a .pqm file already; `pqmim decompress` makes a picture of it", job.source)
 
 
 def manifest_of(args: argparse.Namespace) -> str | None:
@@ -136,8 +143,6 @@ class Compressing:
 
     def __call__(self, codec: "Codec", job: Job) -> Outcome:
         """Do it to one file."""
-        if is_pqm(job.source):
-            raise UnsupportedFile("a .pqm file already; `pqmim decompress` makes a picture of it")
         source = read(job.source) if job.source == STREAM else job.source
         try:
             encoded = codec.encode(source, **self.options)

@@ -177,7 +177,7 @@ def _inside(folder: str, wanted: Wanted) -> list[str]:
         found += [os.path.normpath(os.path.join(inner, name)) for name in sorted(names) if ending(name) in wanted.takes]
         if not wanted.recursive:
             break
-    return [name for name in found if os.path.isfile(os.path.join(folder, name))]
+    return [name for name in found if not os.path.isdir(os.path.join(folder, name))]
 
 
 def _beside(path: str, end: str) -> str:

@@ -58,6 +58,7 @@ class Options:
         manifest: file that keeps what was done; None keeps nothing.
         settings: what decides the results beside the sources: a job done with others is not done.
         label: what goes on, for a person who waits.
+        refuse: raises an error over a job that makes no sense, before anything else is looked at.
     """
 
     force: bool = False
@@ -67,6 +68,7 @@ class Options:
     manifest: str | None = None
     settings: str = ""
     label: str = "working"
+    refuse: Callable[[Job], None] | None = None
 
 
 class Batch:
@@ -88,6 +90,8 @@ class Batch:
                 self._take(job, Outcome(error=sentence(error, job.name)))
 
     def _is_to_do(self, job: Job) -> bool:
+        if self.options.refuse is not None:
+            self.options.refuse(job)
         exists = job.target != STREAM and os.path.isfile(job.target) and not self.options.force
         if exists and self._manifest is not None and self._manifest.has(job):
             self._before += 1
