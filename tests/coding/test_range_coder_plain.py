@@ -1,0 +1,65 @@
+"""The range decoder in Python, which serves where no compiled library does: the same symbols from the same bytes."""
+
+import numpy as np
+import pytest
+
+from pqmim import native
+from pqmim.coding.range_coder import RangeDecoder, RangeEncoder
+
+LIBRARY = native.library
+
+
+@pytest.fixture(autouse=True)
+def no_library(monkeypatch):
+    monkeypatch.setattr(native, "library", lambda: None)
+
+
+def tables(count: int, codewords: int, seed: int) -> np.ndarray:
+    """Cumulative frequencies (count, codewords + 1), most of them steep."""
+    chance = np.random.default_rng(seed)
+    weights = chance.random((count, codewords)) ** chance.integers(1, 30, (count, 1))
+    shares = np.floor(weights / weights.sum(1, keepdims=True) * (65536 - codewords)).astype(int) + 1
+    shares[np.arange(count), shares.argmax(1)] += 65536 - shares.sum(1)
+    return np.concatenate([np.zeros((count, 1), int), shares.cumsum(1)], 1).astype(np.int32)
+
+
+def encoded(table: np.ndarray, symbols: np.ndarray) -> bytes:
+    rows = np.arange(len(symbols))
+    encoder = RangeEncoder()
+    encoder.encode(table[rows, symbols], table[rows, symbols + 1] - table[rows, symbols])
+    return encoder.finish()
+
+
+@pytest.mark.parametrize("codewords", [1, 2, 17, 256])
+@pytest.mark.parametrize("seed", range(4))
+def test_round_trip_in_parts_and_from_every_cut(codewords, seed):
+    table = tables(200, codewords, seed)
+    symbols = np.random.default_rng(seed).integers(0, codewords, 200)
+    data = encoded(table, symbols)
+    decoder, found = RangeDecoder(data), []
+    for start in range(0, 200, 33):
+        found += decoder.decode(table[start : start + 33]).tolist()
+    assert found == symbols.tolist() and not decoder.exhausted
+    before = 0
+    for end in range(0, len(data), 3):
+        decoder = RangeDecoder(data[:end])
+        part = decoder.decode(table)
+        assert part.tolist() == symbols[: len(part)].tolist() and len(part) >= before
+        assert decoder.exhausted == (len(part) < 200) and not len(decoder.decode(table))
+        before = len(part)
+
+
+def test_the_example_of_the_format():
+    table = np.array([[0, 32768, 65000, 65536], [0, 1, 65000, 65536], [0, 1, 2, 65536]], np.int32)
+    assert encoded(table, np.array([0, 2, 1])).hex() == "7ef4010c"
+    assert RangeDecoder(bytes.fromhex("7ef4010c")).decode(table).tolist() == [0, 2, 1]
+
+
+def test_it_agrees_with_the_library(monkeypatch):
+    chance = np.random.default_rng(9)
+    for seed in range(6):
+        table, data = tables(60, 40, seed), chance.bytes(int(chance.integers(0, 90)))
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "library", LIBRARY)
+            expected = RangeDecoder(data).decode(table)
+        assert np.array_equal(RangeDecoder(data).decode(table), expected)
