@@ -90,7 +90,8 @@ class Candidates:
             codes = few[m, positions]  # (n, F)
             bits = _log2()[frequencies.sizes(codes)]
             best = np.argmin(errors[m, positions] - bits, 1)
-            return codes[np.arange(len(codes)), best]
+            found: Codes = codes[np.arange(len(codes)), best]
+            return found
 
         return cheapest
 
@@ -128,18 +129,19 @@ class Encoder:
             inside = [slice(own.start - side.start, own.stop - side.start) for own, side in zip(tile, seen)]
             for whole, part in zip((codes, errors), self._tile(z, images, seen, aim, effort)):
                 found = part.unflatten(2, (seen[0].stop - seen[0].start, -1))
-                whole[(slice(None), slice(None), *tile)] = found[(slice(None), slice(None), *inside)]
+                whole[:, :, tile[0], tile[1]] = found[:, :, inside[0], inside[1]]
         return Candidates(codes.flatten(2, 3), errors.flatten(2, 3), height)
 
     def _tile(self, z: Tensor, images: Tensor, seen: Tile, aim: Aim, effort: int) -> tuple[Tensor, Tensor]:
         """Candidates (F, B, n, M) of a part of the pictures, and their errors in bits."""
-        quantizer, part, level = self.quantizer, z[(..., *seen)], level_of_rate(aim.rate)
+        quantizer, part, level = self.quantizer, z[..., seen[0], seen[1]], level_of_rate(aim.rate)
         count = min(FEW, quantizer.codewords)
         few, bits = quantizer.candidates(part, aim.rate, aim.price, count, aim.active)
         choice = SoftChoice(quantizer, few, bits, aim.price, quantizer.worth(level))
         wanted = quantizer.scaled(part, level)  # (B, n, C)
         if effort:
-            images = images[(..., *(slice(STRIDE * side.start, STRIDE * side.stop) for side in seen))]
+            rows, columns = (slice(STRIDE * side.start, STRIDE * side.stop) for side in seen)
+            images = images[..., rows, columns]
             wanted = choice.followed(wanted, lambda y: self._error(y, images, level, part.shape[2]), effort)
         errors = choice.errors(wanted).div_(LAST_PRICE if effort else 1.0).clamp_(max=FARTHEST)
         return choice.candidates, errors
@@ -150,7 +152,8 @@ class Encoder:
         with self._autocast(images, fast_in_half(images.device) if self._half is None else self._half):
             decoded = self.synthesis(z, level).float()
         decoded = decoded[..., : images.shape[2], : images.shape[3]].clamp(BLACK, WHITE)
-        return (decoded - images).square().sum()
+        error: Tensor = (decoded - images).square().sum()
+        return error
 
     @staticmethod
     def _autocast(images: Tensor, half: bool) -> torch.autocast:
@@ -226,4 +229,5 @@ def _padded(images: Tensor) -> Tensor:
 @cache
 def _log2() -> NDArray[np.float32]:
     """Logarithms of frequencies 0 to 65536 to base 2; 0 for 0."""
-    return np.log2(np.arange(1 << 16 | 1, dtype=np.float32).clip(1))
+    logarithms: NDArray[np.float32] = np.log2(np.arange(1 << 16 | 1, dtype=np.float32).clip(1))
+    return logarithms

@@ -210,7 +210,7 @@ def _digest(facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> "h
     for name, tensor in sorted(tensors.items()):
         little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
         found.update(f"{name} {little.dtype.str} {json.dumps(little.shape)}\n".encode())
-        found.update(memoryview(little).cast("B") if little.size else b"")
+        found.update(little.reshape(-1).view(np.uint8).data if little.size else b"")
     return found
 
 

@@ -11,7 +11,7 @@ their middle are computed once.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import tee
+from itertools import pairwise, tee
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -117,8 +117,9 @@ class Codewords:
                 part = lines[start : start + 65]
                 changes[start : start + 64] |= (part[1:] != part[:-1]).any((1, 2))
         edges = np.array([0, *(np.flatnonzero(changes) + 1), length])
-        kept, shown = [], []
-        for first, last in zip(edges, edges[1:]):
+        kept: list[int] = []
+        shown: list[int] = []
+        for first, last in pairwise(edges.tolist()):
             middle = last - first - 2 * HALO
             if middle <= 1:
                 kept += range(first, last)
@@ -221,7 +222,7 @@ def pixels_of(colours: Floats) -> Pixels:
     np.rint(colours, out=colours)
     np.clip(colours, 0, 255, out=colours)
     height, width = colours.shape[:2]
-    patches = colours.reshape(height, width, PATCH, -1).transpose(0, 2, 1, 3).astype(np.uint8)
+    patches: Pixels = colours.reshape(height, width, PATCH, -1).transpose(0, 2, 1, 3).astype(np.uint8)
     return patches.reshape(PATCH * height, PATCH * width, 3)
 
 
@@ -276,7 +277,8 @@ class _Block:
         gate += 1
         np.divide(a, gate, out=gate)
         gate *= b
-        return (gate @ self.reduce).reshape(mixed.shape)
+        branch: Floats = (gate @ self.reduce).reshape(mixed.shape)
+        return branch
 
 
 def _through(
@@ -367,7 +369,7 @@ def blend(table: Floats, level: float) -> Floats:
 
 def share_unknown(known: NDArray[np.bool_], shape: tuple[int, int], side: int) -> Floats:
     """The share of codes that are not `known` (A, h * w), for each pixel of squares of `side`: (side h, side w)."""
-    share = (1 - known.mean(0, dtype=np.float32)).reshape(shape)
+    share: Floats = (1 - known.mean(0, dtype=np.float32)).reshape(shape)
     return share.repeat(side, 0).repeat(side, 1)
 
 
@@ -375,9 +377,10 @@ def _blocks(tensors: Mapping[str, NDArray[Any]], name: str) -> list[_Block]:
     count = sum(key.startswith(f"{name}.") and key.endswith(".scale") for key in tensors)
     found = []
     for index in range(count):
-        own = {key.removeprefix(f"{name}.{index}."): tensor for key, tensor in tensors.items()}
+        prefix = f"{name}.{index}."
+        own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
         noise = np.ascontiguousarray(_float(own["noise"]).T) if "noise" in own else None
-        found.append(_block(lambda key, own=own: _float(own[key]), noise))
+        found.append(_block({key: _float(tensor) for key, tensor in own.items()}.__getitem__, noise))
     return found
 
 
