@@ -83,17 +83,22 @@ class Engine:
 
     @contextmanager
     def shielded(self, always: bool = False) -> Iterator[None]:
-        """Where torch may run, see `surroundings`; nothing where none of the parts is of that kind."""
+        """Where networks run: deaf to what the caller set in NumPy, and in torch where a part is of that kind.
+
+        Args:
+            always: torch runs, whatever the parts are.
+        """
         in_torch = type(self.reception.prior).__module__ == "pqmim.models.prior.integer"
-        if not (always or in_torch or self._settings.device != "cpu"):
-            yield
-            return
-        import torch
+        with np.errstate(all="ignore"):
+            if not (always or in_torch or self._settings.device != "cpu"):
+                yield
+                return
+            import torch
 
-        from pqmim.surroundings import shielded
+            from pqmim.surroundings import shielded
 
-        with shielded(torch.device(self._settings.device), self._settings.threads):
-            yield
+            with shielded(torch.device(self._settings.device), self._settings.threads):
+                yield
 
     def encode(self, rgb: Pixels, quality: int, effort: int) -> tuple[Grid, bytes]:
         """Codes of a picture (H, W, 3), refined in `effort` steps, and their payload."""

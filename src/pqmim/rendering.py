@@ -273,7 +273,8 @@ class _Block:
         if noise is not None and self.noise is not None:
             hidden += noise.reshape(-1, len(self.noise)) @ self.noise
         a, b = np.split(hidden, 2, 1)
-        gate = np.exp(-a)
+        with np.errstate(over="ignore", under="ignore"):  # gates that are shut, or wide open
+            gate = np.exp(-a)
         gate += 1
         np.divide(a, gate, out=gate)
         gate *= b
@@ -294,15 +295,14 @@ def _one_through(block: _Block, level: float, strips: Iterator[Floats], noise: _
     first, top = next(strips), 0
     edge = np.zeros_like(first[:1])  # what lies beyond the picture
     heard, waiting = np.concatenate([edge, block.heard(first, level)]), first
-    with np.errstate(over="ignore"):  # a gate that is shut
-        for strip in strips:
-            rows = np.concatenate([heard, block.heard(strip, level)])
-            whole, count = np.concatenate([waiting, strip]), len(rows) - 2
-            drawn = None if noise is None else noise.rows(top, count, whole.shape[1])
-            yield block.branch(rows, drawn) + whole[:count]
-            heard, waiting, top = rows[-2:], whole[-1:], top + count
-        drawn = None if noise is None else noise.rows(top, len(waiting), waiting.shape[1])
-        yield block.branch(np.concatenate([heard, edge]), drawn) + waiting
+    for strip in strips:
+        rows = np.concatenate([heard, block.heard(strip, level)])
+        whole, count = np.concatenate([waiting, strip]), len(rows) - 2
+        drawn = None if noise is None else noise.rows(top, count, whole.shape[1])
+        yield block.branch(rows, drawn) + whole[:count]
+        heard, waiting, top = rows[-2:], whole[-1:], top + count
+    drawn = None if noise is None else noise.rows(top, len(waiting), waiting.shape[1])
+    yield block.branch(np.concatenate([heard, edge]), drawn) + waiting
 
 
 class TorchSynthesis:

@@ -47,6 +47,7 @@ class Modules:
             quantizer = ProductQuantizer(torch.arange(config.latent), list(dimensions), codewords, config.levels)
             built = cls(Analysis(config), quantizer, Synthesis(config))
         for name, module in built._named().items():
+            module.float()  # whatever the default type is
             _fill(module, tensors[name], strict=name != "quantizer")
             module.eval().requires_grad_(False).to(device)
         return built

@@ -95,7 +95,8 @@ class ProductQuantizer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The ``count`` codes (count, B, h*w, M) that cost least, the best first, as in ``assign``; and their bits."""
         shape = count, len(z), z.shape[2] * z.shape[3], len(self.dimensions)
-        codes, bits = torch.zeros(shape, dtype=torch.long, device=z.device), torch.zeros(shape, device=z.device)
+        codes = torch.zeros(shape, dtype=torch.long, device=z.device)
+        bits = torch.zeros(shape, dtype=torch.float32, device=z.device)
         for which, sent, cost, static in self._costs(z, rate, price, active):
             best = cost.topk(count, -1, largest=False).indices  # (b, n, m, count)
             codes[:, sent, :, which] = best.permute(3, 0, 1, 2)
