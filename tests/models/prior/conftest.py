@@ -3,10 +3,20 @@
 import numpy as np
 import pytest
 
+from pqmim.models.prior.compiled import CompiledPrior, Unavailable
 from pqmim.models.prior.integer import IntegerPrior
 from pqmim.models.prior.numpy import NumpyPrior
 
+
+def compiled(tensors):
+    try:
+        return CompiledPrior(tensors)
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
 FORMS = {
+    "compiled": compiled,
     "numpy": NumpyPrior,
     "torch": IntegerPrior,
     "torch with float32 products": lambda tensors: IntegerPrior(tensors, product="float32"),

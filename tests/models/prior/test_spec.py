@@ -5,9 +5,11 @@ from reference_prior import random_tensors
 
 from pqmim.models.prior import integer, spec
 from pqmim.models.prior.frequencies import MassFrequencies
+from pqmim.models.prior.numpy import NumpyPrior
 
 
 @pytest.mark.parametrize("name", ["level", "embed.bias", "0.reduce.bias", "0.bias"])
+@pytest.mark.parametrize("form", [integer.IntegerPrior, NumpyPrior])
 def test_weights_that_could_overflow_are_refused(form, name):
     tensors = random_tensors(0)
     tensors[name] = np.full_like(tensors[name], 1 << 30)
