@@ -115,6 +115,7 @@ def test_a_recipe_makes_files_and_resumes(photos, squeezenet, tmp_path):
         alone.decode(codec.encode(photo, 0.3))
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_keeps_its_codes(photos, squeezenet, tmp_path):
     run = Run.start(tmp_path, features=squeezenet)
     path = write(tmp_path, frozen=True)

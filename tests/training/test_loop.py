@@ -102,6 +102,7 @@ def test_a_line_search_ends_at_the_best_place_and_is_made_once(tmp_path):
     assert not same(found, plain) and same(found, run(tmp_path / "a", schedule=schedule))
 
 
+@pytest.mark.slow
 def test_compiled_blocks_learn_the_same(tmp_path, monkeypatch):
     compiled, by_default = [], nn.Module.compile
 
@@ -120,6 +121,7 @@ def test_compiled_blocks_learn_the_same(tmp_path, monkeypatch):
         assert torch.equal(value, found.state_dict()[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # of torch's own tracing
 @pytest.mark.parametrize("rounding", [False, True])
 def test_blocks_compile_to_one_graph(rounding):

@@ -11,6 +11,8 @@ from pqmim.release import find, load
 from pqmim.training.pipeline import train
 from pqmim.training.run import Run, Unfinished
 
+pytestmark = pytest.mark.slow
+
 
 def logged(run, stage, key):
     lines = [json.loads(line) for line in (run / f"{stage}.jsonl").read_text().splitlines()]

@@ -16,6 +16,8 @@ from pqmim.training import checkpoints, ranks
 from pqmim.training.pipeline import train
 from pqmim.training.run import Run
 
+pytestmark = pytest.mark.slow
+
 NEEDS = {
     "transforms": (),
     "quantizer": ("transforms.pt", "quantizer.start.pt"),

@@ -16,6 +16,8 @@ from pqmim.training.recipe import RecipeError, load
 from pqmim.training.run import Run, Unfinished
 from pqmim.training.stages.transforms import train_transforms
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """\
 name: {name}
 kind: {kind}

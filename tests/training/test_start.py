@@ -44,6 +44,7 @@ def image():
     return torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 255
 
 
+@pytest.mark.slow
 def test_deeper_transforms_begin_as_the_releases(written, folder, tmp_path):
     shallow = recipes.load(written())
     modules = start.modules_of(shallow, Run(tmp_path))
@@ -63,6 +64,7 @@ def test_deeper_transforms_begin_as_the_releases(written, folder, tmp_path):
     assert "fine.2.reduce" in moved  # the new block learns
 
 
+@pytest.mark.slow
 def test_densities_of_the_proxy_are_fitted(written, folder, tmp_path):
     plan, photos = recipes.load(written()), Photos(folder, limit=8)
     model = start.proxy_of_release(plan, photos, Run(tmp_path))

@@ -9,6 +9,7 @@ from torch import nn
 from pqmim.training.optimizers import Learner
 from pqmim.training.recipe import Schedule
 from pqmim.training.run import Run
+from pqmim.training.validation import mse_of
 
 Model = TypeVar("Model", bound=nn.Module)
 Data = TypeVar("Data")
@@ -56,7 +57,5 @@ class Stage(ABC, Generic[Model, Data]):
 
 def rate_distortion_cost(figures: Figures, prices: list[float]) -> float:
     """Mean over levels of the logarithm of squared error + price x bits a sample, of `psnr_N` and `bpp_N`."""
-    costs = [
-        255**2 / 10 ** (figures[f"psnr_{n}"] / 10) + price * figures[f"bpp_{n}"] / 3 for n, price in enumerate(prices)
-    ]
+    costs = [mse_of(figures[f"psnr_{n}"]) + price * figures[f"bpp_{n}"] / 3 for n, price in enumerate(prices)]
     return float(np.log(costs).mean())

@@ -38,6 +38,11 @@ def psnr(mse: float) -> float:
     return 10 * math.log10(255**2 / mse)
 
 
+def mse_of(decibels: float) -> float:
+    """Inverse of `psnr`."""
+    return float(255**2 / 10 ** (decibels / 10))
+
+
 def point(rows: Sequence[tuple[float, float]], suffix: str = "") -> dict[str, float]:
     """Mean `psnr` and `bpp` of photos, each given by its mean squared error and its bits a sample."""
     return {

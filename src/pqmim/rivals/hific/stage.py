@@ -32,7 +32,7 @@ from pqmim.training.recipe import BaseRecipe, Part, Schedule
 from pqmim.training.run import Run
 from pqmim.training.stage import Figures
 from pqmim.training.stages.transforms import CropStage
-from pqmim.training.validation import point
+from pqmim.training.validation import mse_of, point
 
 BETAS = 0.5, 0.9  # of the discriminator's Adam
 
@@ -125,9 +125,8 @@ class PerceptualStage(CropStage):
 
     def cost(self, figures: Figures) -> float:
         """The loss without an adversary."""
-        bpp = torch.tensor([figures["bpp"]])
-        mse = 255**2 / 10 ** (figures["psnr"] / 10)
-        return SQUARED * mse + rate_loss(bpp, self.point.target).item() + figures["features"]
+        rate = rate_loss(torch.tensor([figures["bpp"]]), self.point.target).item()
+        return SQUARED * mse_of(figures["psnr"]) + rate + figures["features"]
 
 
 class AdversarialStage(PerceptualStage):
@@ -179,14 +178,14 @@ def train(recipe: Recipe, photos: Photos, run: Run) -> Path:
         model.requires_grad_(False)
         model.synthesis.requires_grad_(True)
     first, second = recipe.stages.perceptual, recipe.stages.adversarial
-    stage = PerceptualStage(f"{recipe.name}-perceptual", model, recipe, first, photos, run)
-    stage.network, stage.point, stage.crop_seed = network, chosen, (recipe.seed, 9)
+    stage = PerceptualStage(f"{recipe.name}-perceptual", model, first, photos, run).seeded(recipe.seed, 9)
+    stage.network, stage.point = network, chosen
     model = loop.train(stage)
     if second is not None:
         torch.manual_seed(recipe.seed + 9)
         judge = Discriminator(recipe.transforms.latent, recipe.hific.width).to(run.device)
-        game = AdversarialStage(f"{recipe.name}-adversarial", model, recipe, second, photos, run)
-        game.network, game.point, game.crop_seed = network, chosen, (recipe.seed, 10)
+        game = AdversarialStage(f"{recipe.name}-adversarial", model, second, photos, run).seeded(recipe.seed, 10)
+        game.network, game.point = network, chosen
         game.against(judge)
         model = loop.train(game)
     path = run.folder / f"{recipe.name}.safetensors"

@@ -89,9 +89,8 @@ def begun(recipe: BaseRecipe, sizes: Sizes, photos: Photos, run: Run) -> MeanSca
 def train(recipe: Recipe, photos: Photos, run: Run) -> Path:
     """Run the stage, write `NAME.safetensors` into the run's folder and return its path."""
     model = begun(recipe, recipe.hyperprior, photos, run)
-    stage = HyperpriorStage(recipe.name, model, recipe, recipe.stages.hyperprior, photos, run)
-    stage.crop_seed = (recipe.seed, 4)
-    found: MeanScaleHyperprior = loop.train(stage)
+    stage = HyperpriorStage(recipe.name, model, recipe.stages.hyperprior, photos, run)
+    found: MeanScaleHyperprior = loop.train(stage.seeded(recipe.seed, 4))
     path = run.folder / f"{recipe.name}.safetensors"
     sizes = asdict(HyperpriorConfig(**recipe.hyperprior.model_dump()))
     weights.save(path, weights.Record(KIND, recipe.config(), sizes), found, tables_of(found))

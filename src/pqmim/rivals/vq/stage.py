@@ -107,9 +107,8 @@ def train(recipe: Recipe, photos: Photos, run: Run) -> Path:
     run.placed(model)
     if not run.has(recipe.name):
         model.fit(_samples(model, photos, schedule, run, recipe.seed), ROUNDS, recipe.seed)
-    stage = VqStage(recipe.name, model, recipe, schedule, photos, run)
-    stage.crop_seed = (recipe.seed, 5)
-    found: VanillaVq = loop.train(stage)
+    stage = VqStage(recipe.name, model, schedule, photos, run)
+    found: VanillaVq = loop.train(stage.seeded(recipe.seed, 5))
     path = run.folder / f"{recipe.name}.safetensors"
     weights.save(path, weights.Record(KIND, recipe.config(), asdict(config)), found, tables_of(found))
     return path

@@ -294,9 +294,8 @@ def train_quantizer(
     recipe: Recipe, schedule: QuantizerSchedule, model: QuantizedCodec, photos: Photos, run: Run
 ) -> QuantizedCodec:
     """Let synthesis and codebooks settle; returns the averaged model.  See `loop.train` for resuming."""
-    stage = QuantizerStage(NAME, model, recipe, schedule, photos, run)
-    stage.crop_seed = (recipe.seed, 2)
-    found: QuantizedCodec = loop.train(stage)
+    stage = QuantizerStage(NAME, model, schedule, photos, run)
+    found: QuantizedCodec = loop.train(stage.seeded(recipe.seed, 2))
     return found
 
 

@@ -1,6 +1,6 @@
 """Stage 1: transforms under the scalar proxy (distortion + lambda x rate, all rate levels at once)."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from pqmim.training.recipe import BaseRecipe, RecipeError, Schedule
 from pqmim.training.run import Run
 from pqmim.training.stage import Figures, Stage, rate_distortion_cost
 from pqmim.training.validation import held_back, point, to_images
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 NAME = "transforms"
 PATCHES = 40_000  # of 16x16 pixels, whose KLT the transforms start as
@@ -67,12 +70,17 @@ def balanced(error: Tensor, rate: Tensor, lambdas: Tensor, index: Tensor, typica
 class CropStage(Stage[Any, NDArray[np.uint8]]):
     """A stage that learns from fresh crops, each at a level, in turns."""
 
-    def __init__(self, name: str, model: nn.Module, recipe: BaseRecipe, schedule: Schedule, photos: Photos, run: Run):
-        super().__init__(name, model, schedule, run, recipe.seed)
+    def __init__(self, name: str, model: nn.Module, schedule: Schedule, photos: Photos, run: Run) -> None:
+        super().__init__(name, model, schedule, run)
         self.photos, self.part = photos, ranks.slice_of(schedule.batch)
-        self.crop_seed: tuple[int, ...] = (recipe.seed,)
+        self.crop_seed: tuple[int, ...] = (0,)
         self.levels = torch.arange(schedule.batch, device=run.device)[self.part]
         self.validation = held_back(photos, run.device)
+
+    def seeded(self, seed: int, *others: int) -> "Self":
+        """This stage with noise by `seed`, and crops by all numbers and the step."""
+        self.seed, self.crop_seed = seed, (seed, *others)
+        return self
 
     def batch(self, step: int) -> NDArray[np.uint8]:
         """Crops uint8 (B, S, S, 3) of this rank."""
@@ -132,7 +140,8 @@ def train_transforms(recipe: BaseRecipe, schedule: Schedule, photos: Photos, run
     else:
         model = ProxyCodec(recipe.config(), torch.tensor(recipe.lambdas))
         model.start(photos.train, recipe.start)
-    found: ProxyCodec = loop.train(TransformsStage(NAME, run.placed(model), recipe, schedule, photos, run))
+    stage = TransformsStage(NAME, run.placed(model), schedule, photos, run)
+    found: ProxyCodec = loop.train(stage.seeded(recipe.seed))
     return found
 
 
