@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pqmim import rivals
 from pqmim.errors import DamagedFile, PqmimError, UnsupportedFile
 from pqmim.evaluation.metrics import psnr
 from pqmim.rivals.hyperprior.files import FINE, HyperpriorFiles
@@ -169,3 +170,17 @@ def test_fractional_levels_blend_the_tables(hyper):
         assert row.tolist() == sorted(list(range(8)) * 6)
     assert np.array_equal(hyper.hyper_rows(FINE, (8, 1, 1))[0], hyper.hyper_tables[1])
     assert not np.array_equal(hyper.hyper_rows(FINE + 3, (8, 1, 1))[0], hyper.hyper_tables[1])
+
+
+def test_refined_files_cost_less(hyperprior_file, photo):
+    plain, refined = (
+        rivals.CODECS[name].open_codec(name, [hyperprior_file]) for name in ("hyperprior", "hyperprior-refined")
+    )
+    crop = photo[:64, :96]
+    for setting, price in ((0, 51000), (1, 4700), (2, 430)):
+        costs = []
+        for codec in (plain, refined):
+            data = codec.encode(crop, setting)
+            costs.append(np.square(codec.decode(data).astype(float) - crop).sum() + price * 8 * len(data))
+        assert costs[1] < costs[0]
+    assert np.array_equal(plain.decode(data), refined.decode(data))  # files are of one kind

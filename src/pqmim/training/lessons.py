@@ -26,6 +26,7 @@ LEFT_OUT = 4  # at most one position in this many counts in a part that complete
 
 # A sampler draws at most `FEW` sub-quantizers a pass among the coarse ones, at most `MANY` among the others.
 COARSE, FEW, MANY = 26, 4, 16
+DRAWN = 0.7  # share of the parts that complete which predict such a chunk; the others predict a group of the schedule
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Lessons:
         known = [torch.from_numpy(known_before(step, self.size, side, side)).T for step in self.steps]
         self.known = torch.stack(known).to(self.device)  # (P, h*w, M)
         self.positions = [torch.from_numpy(step.positions(side, side)).to(self.device) for step in self.steps]
+        self.chunks, self.spans = chunks(self.size), [range(group.start, group.stop) for group in self.groups]
         self.worth = 1 / (static_bits(codec, data.rate) * side * side)
         self.coding = min(schedule.parts - schedule.completing, len(self.steps))  # parts that are passes
         self.crops = schedule.batch // (self.coding + schedule.completing)  # of a part
@@ -98,9 +100,11 @@ class Lessons:
             scale = len(self.steps) / self.coding * len(positions) / len(some)
             drawn.append(self._part(rng, self.known[p], symbols, counted, scale))
         for _ in range(self.schedule.completing):
-            mask, wanted, some = left_out(self.size, self.data.side, rng)
+            choices = self.chunks if rng.random() < DRAWN else self.spans
+            wanted = choices[int(rng.integers(len(choices)))]
+            mask, some = left_out(self.size, self.data.side, wanted, rng)
             if len(some):
-                share = len(chunks(self.size)) / self.schedule.completing
+                share = len(choices) / self.schedule.completing
                 scale = self.schedule.completion * share * LEFT_OUT  # fewer positions count less
                 known, positions = torch.from_numpy(mask).to(self.device), torch.from_numpy(some).to(self.device)
                 drawn.append(self._part(rng, known, Pass(wanted, 0, 16), positions, scale))
@@ -147,17 +151,18 @@ def chunks(size: int) -> list[range]:
     return coarse + [range(m, min(m + MANY, size)) for m in range(COARSE, size, MANY)]
 
 
-def left_out(size: int, side: int, rng: np.random.Generator) -> tuple[NDArray[np.bool_], range, NDArray[np.int64]]:
+def left_out(
+    size: int, side: int, wanted: range, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """What a cut file, a sampler or a repainted region may know of `size` sub-quantizers of side x side positions.
 
-    All sub-quantizers before some one are known, and from there to the chunk that is predicted, the chunk included, a
-    random share of the positions.  Four times in ten so is all that lies outside a hole, a half, or an inner square.
+    All sub-quantizers before some one are known, and from there to the `wanted` ones that are predicted, these
+    included, a random share of the positions.  Four times in ten so is all that lies outside a hole, a half, or an
+    inner square.
 
     Returns:
-        What is known (h*w, M), the chunk to predict, and positions where it is not known.
+        What is known (h*w, M), and positions where what is wanted is not.
     """
-    parts = chunks(size)
-    wanted = parts[int(rng.integers(len(parts)))]
     known = np.zeros((side * side, size), np.bool_)
     begun = wanted.start if rng.random() < 0.6 else int(rng.integers(wanted.start + 1))
     known[:, :begun] = True
@@ -166,7 +171,7 @@ def left_out(size: int, side: int, rng: np.random.Generator) -> tuple[NDArray[np
     if kind < 0.4:
         known[_outside(side, kind / 0.4, rng).ravel()] = True
     positions = np.flatnonzero(~known[:, wanted.start])
-    return known, wanted, np.sort(rng.permutation(positions)[: side * side // LEFT_OUT])
+    return known, np.sort(rng.permutation(positions)[: side * side // LEFT_OUT])
 
 
 def _outside(side: int, kind: float, rng: np.random.Generator) -> NDArray[np.bool_]:
