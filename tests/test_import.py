@@ -89,3 +89,27 @@ def test_info_and_errors_need_no_codec():
 def test_an_unknown_name():
     with pytest.raises(AttributeError, match="decode_all"):
         _ = pqmim.decode_all
+
+
+def test_info_of_an_endless_source_reads_its_beginning(tmp_path):
+    data = write(Header(24, 16, 50, 1), b"abc", {}, b"abc")
+
+    class Endless:
+        taken = 0
+
+        def read(self, size=-1):
+            assert size >= 0
+            start = self.taken
+            self.taken += size
+            return (data + bytes(self.taken))[start : self.taken]
+
+    source = Endless()
+    with pytest.raises(pqmim.DamagedFile, match="after its end"):
+        pqmim.info(source)
+    assert source.taken <= 64
+    path = tmp_path / "a.pqm"
+    path.write_bytes(data)
+    assert pqmim.info(path) == pqmim.info(data) == pqmim.info(io.BytesIO(data))
+    path.write_bytes(b"text")
+    with pytest.raises(pqmim.UnsupportedFile, match=r"a\.pqm: this is not a \.pqm file"):
+        pqmim.info(path)

@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -82,6 +83,22 @@ def test_max_pixels_holds_for_every_source(source):
         assert read_picture(given, max_pixels=200).rgb.shape == (10, 20, 3)
         with pytest.raises(InvalidImage, match="20x10.*at most 199 pixels"):
             read_picture(given, max_pixels=199)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow remarks on the size
+def test_a_picture_inside_an_icon_is_as_limited(monkeypatch):
+    """An icon says 16x16 of a PNG inside it, which says otherwise."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12345)
+    inside = io.BytesIO()
+    Image.new("RGB", (300, 200)).save(inside, "PNG")
+    png = inside.getvalue()
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(png), 22)
+    icon = struct.pack("<HHH", 0, 1, 1) + entry + png
+    for most in (1000, 40_000, 59_999):
+        with pytest.raises(InvalidImage, match="too large"):
+            read_picture(icon, max_pixels=most)
+    assert read_picture(icon, max_pixels=60_000).rgb.shape == (200, 300, 3)
+    assert Image.MAX_IMAGE_PIXELS == 12345
 
 
 def test_an_endless_file_is_not_read_to_its_end(monkeypatch):

@@ -91,7 +91,7 @@ def _from_vp8l(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     padded = data + b"\0" * (len(data) % 2)
     chunk = b"WEBPVP8L" + struct.pack("<I", len(data)) + padded
     try:
-        with pixel_limit:
+        with pixel_limit():
             image = Image.open(io.BytesIO(b"RIFF" + struct.pack("<I", len(chunk)) + chunk), formats=["WEBP"])
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:

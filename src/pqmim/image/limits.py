@@ -1,6 +1,8 @@
 """How large a picture may be."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -11,6 +13,9 @@ MAX_SIDE = 65536
 
 MAX_PIXELS = 1 << 26
 """Pixels of the largest picture that is read or decoded unless the caller allows more: 67 million, 200 MB of RGB."""
+
+OPENED = MAX_SIDE * MAX_SIDE
+"""Pixels up to which a file is opened, which allocates nothing for them, to see its size."""
 
 
 def check_size(width: int, height: int, name: str | None = None, max_pixels: int | None = None) -> None:
@@ -36,28 +41,30 @@ def check_size(width: int, height: int, name: str | None = None, max_pixels: int
         )
 
 
-class _NoLimitOfPillow:
-    """Pillow's process-wide limit, which warns from 89 megapixels on, is lifted for as long as a thread reads.
+_active: list[int] = []
+_saved: int | None = None
+_lock = threading.Lock()
 
-    Our own limit, which is the caller's, is checked after a file is opened and before it is loaded.
+
+@contextmanager
+def pixel_limit(max_pixels: int = OPENED) -> Iterator[None]:
+    """Pillow's process-wide limit, which warns from 89 megapixels on, is another for as long as a thread reads.
+
+    A file is opened under a wide one, and loaded under the caller's own: pictures inside a file, such as those of an
+    icon, may be larger than the file says. Where several threads read, the widest of their limits holds.
+
+    Args:
+        max_pixels: Pillow warns above that many, and refuses twice as many.
     """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.readers = 0
-        self.saved: int | None = None
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if self.readers == 0:
-                self.saved, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.readers += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self.lock:
-            self.readers -= 1
-            if self.readers == 0:
-                Image.MAX_IMAGE_PIXELS = self.saved
-
-
-pixel_limit = _NoLimitOfPillow()
+    global _saved
+    with _lock:
+        if not _active:
+            _saved = Image.MAX_IMAGE_PIXELS
+        _active.append(max_pixels)
+        Image.MAX_IMAGE_PIXELS = max(_active)
+    try:
+        yield
+    finally:
+        with _lock:
+            _active.remove(max_pixels)
+            Image.MAX_IMAGE_PIXELS = max(_active) if _active else _saved

@@ -122,7 +122,7 @@ def _from_array(array: NDArray[np.uint8], max_pixels: int | None) -> Picture:
 
 
 def _from_bytes(data: bytes, reading: _Reading) -> Picture:
-    with pixel_limit, _errors_of(reading.name):
+    with pixel_limit(), _errors_of(reading.name):
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     with image:
         return _from_image(image, reading)
@@ -131,13 +131,15 @@ def _from_bytes(data: bytes, reading: _Reading) -> Picture:
 def _from_image(image: Image.Image, reading: _Reading) -> Picture:
     check_size(*image.size, reading.name, reading.max_pixels)
     notes = []
-    with pixel_limit, _errors_of(reading.name):
+    most = MAX_PIXELS if reading.max_pixels is None else reading.max_pixels
+    with pixel_limit(most), _errors_of(reading.name):
         frames = _count_frames(image)
         if frames > 1:
             which = f"frame {image.tell() + 1}" if image.tell() else "the first"
             notes.append(f"only {which} of {frames} frames is kept")
         deep = has_deep_colour(image)
         image.load()
+        check_size(*image.size, reading.name, most)  # that of an icon is known now alone
         found = Metadata.of(image)
         texts, photoshop = has_text(image), bool(image.info.get("photoshop"))
         upright = image
@@ -178,5 +180,7 @@ def _errors_of(name: str | None) -> Iterator[None]:
         raise InvalidImage(f"not an image of a format that is read ({known})", name) from error
     except MemoryError as error:
         raise InvalidImage("too large a picture for the memory that is left", name) from error
+    except Image.DecompressionBombError as error:
+        raise InvalidImage("too large a picture, unless max_pixels allows more", name) from error
     except DECODER_ERRORS as error:
         raise InvalidImage(f"damaged or cut short ({' '.join(str(error).split()).rstrip('.')})", name) from error
