@@ -114,7 +114,7 @@ def decompress(
         seed: of a sample, and of a look's noise; from 0.
         temperature: of a sample: 1 draws as often as the model says, less keeps to what is likely.
         partial: decode a damaged file as far as it goes.
-        max_pixels: the most that the picture may have; None: 67 million, and 4,096 more for each byte of the file.
+        max_pixels: the most that the picture may have; None: 33 million, and 4,096 more for each byte of the file.
 
     Returns:
         An image of mode RGB, or RGBA where the file carries alpha.

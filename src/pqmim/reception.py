@@ -101,6 +101,8 @@ class Reception:
         symbols = grid.active * grid.height * grid.width
         if container.complete and 8 * len(container.payload) + 16 < LEAST_BITS * symbols:
             raise DamagedFile("the file is damaged: its header claims more pixels than its bytes can hold")
+        if not container.payload:  # no byte, no code: nothing is made for what the header claims
+            return grid
         context = self.prior.context(grid.height, grid.width, container.header.quality)
         decode(grid, context, turns(self.release.record.groups, grid), RangeDecoder(container.payload))
         return grid
