@@ -32,6 +32,15 @@ def test_textures_are_apart_by_what_they_are_and_not_by_where_they_stand():
     assert [mean.shape[2:] for mean, _ in textures.moments(noise, (3, 3))] == [(7, 7), (3, 3), (1, 1)]
 
 
+def test_detail_is_heard_at_the_size_that_it_has():
+    flat = torch.full((1, 3, 64, 64), 100.0)
+    fine = flat + 20 * ((torch.arange(64) % 2) - 0.5)
+    wide = flat + 20 * ((torch.arange(64) // 4 % 2) - 0.5)
+    none, first, last = (textures.detail(x) for x in (flat, fine, wide))
+    assert [bool((a > b + 1).any()) for a, b in zip(first, none)] == [True, True, False, False, False, False]
+    assert [bool((a > b + 1).any()) for a, b in zip(last, none)] == [False, False, False, False, True, True]
+
+
 @pytest.mark.slow
 def test_a_look_of_a_release_is_trained_and_found(run, folder, tmp_path):
     torch.manual_seed(0)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW, WINDOWS = 4, 3  # cells of the smallest window, and how many sizes there are, each twice the last
+OCTAVES = 3  # sizes of detail, each twice the last
+LEAST_ENERGY = 4.0  # of detail, in squared steps of 255: less is not told from none
 FLOOR = 1e-4  # of a variance, before its root: the slope of the root has to stay finite
 
 
@@ -29,6 +31,23 @@ def moments(features: Tensor, offset: tuple[int, int] = (0, 0)) -> list[tuple[Te
         if min(mean.shape[2:]) < 2 or size + 1 == WINDOWS:
             break
         mean, square = F.avg_pool2d(mean, 2), F.avg_pool2d(square, 2)
+    return found
+
+
+def detail(image: Tensor) -> list[Tensor]:
+    """Logarithms of the energies of fine detail of pictures (B, 3, H, W) in 0..255, in windows of 4 and 8 cells.
+
+    Detail is the three Haar bands of 2 x 2 pixels, then of twice and four times their size. No network is asked: what
+    a network overlooks has its energy all the same.
+    """
+    found, x = [], image
+    for _ in range(OCTAVES):
+        x = x[..., : x.shape[2] // 2 * 2, : x.shape[3] // 2 * 2]
+        a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
+        bands = 0.5 * torch.cat([a + b - c - d, a - b + c - d, a - b - c + d], 1)
+        energy = F.avg_pool2d(bands.square(), WINDOW)
+        found += [torch.log(part + LEAST_ENERGY) for part in (energy, F.avg_pool2d(energy, 2))]
+        x = (a + b + c + d) / 4
     return found
 
 

@@ -42,10 +42,11 @@ from pqmim.training.validation import held_back, psnr, to_images
 
 NAME = "vivid"
 SHIFT = 16  # pixels by which pictures are moved at random before the network's strides, so that none leaves a grid
+WEIGHTS = tuple(weight / 7 for weight in (1.2, 1.2, 1.2, 0.6, 0.6, 0.6, 0.6))  # of features, by depth
 TEXTURED = (0, 1, 2)  # depths of the network whose textures are compared: 1/2, 1/4 and 1/8 of the size
 HEADS = {0: Depth(64, 32, 2), 1: Depth(128, 64, 2), 2: Depth(256, 64, 1), 6: Depth(512, 64, 1)}  # by depth
 BETAS = 0.5, 0.9  # of the discriminator's Adam
-VARIED = 0.12  # of the squared error: what two seeds differ by at least
+VARIED = 0.05  # of the squared error: what two seeds differ by at least
 MOST_ERROR = 0.15  # of the loss, that a crop's squared error makes
 
 
@@ -58,6 +59,8 @@ class LookSchedule(Schedule):
     """Weight of the squared error at rates up to 3; four times as much at the lowest."""
     texture: float = Field(0.15, ge=0)
     """Weight of texture statistics; features count 1."""
+    detail: float = Field(0.4, ge=0)
+    """Weight of the energies of fine detail."""
     varied: float = Field(0.02, ge=0)
     """Weight of what two seeds have to differ by, so that noise is not unlearned."""
     cut: float = Field(0.2, ge=0, le=1)
@@ -190,6 +193,7 @@ class LookStage(Stage[VividSynthesis, Tensor]):
         top, left = torch.randint(SHIFT, (2,)).tolist()
         side = images.shape[2] - SHIFT
         parts = [x[..., top : top + side, left : left + side] for x in (drawn, images)]
+        self.moved = parts
         with self.run.autocast():
             with torch.no_grad():
                 real = [f.float() for f in self.network(parts[1])]
@@ -205,13 +209,16 @@ class LookStage(Stage[VividSynthesis, Tensor]):
         rate = self.coded.rate[data].to(error.device)
         weight = self.schedule.squared * torch.exp2(0.8 * (rate - 3).clamp(min=0))
         squared = (torch.minimum(weight, MOST_ERROR / error.detach().clamp(min=1e-3)) * error).mean()
-        features = distance(fake, real).mean()
+        features = sum((w * distance([a], [b]).mean() for w, a, b in zip(WEIGHTS, fake, real)), error.new_zeros(()))
         offset = (int(torch.randint(textures.WINDOW, ())), int(torch.randint(textures.WINDOW, ())))
         units = [[fs[i] / self.energy[i] for i in TEXTURED] for fs in (fake, real)]
         texture = textures.apart(units[0], units[1], offset)
+        bands = [textures.detail(x) for x in self.moved]
+        detail = torch.stack([(a - b).square().mean() for a, b in zip(*bands)]).mean() / 4
         gap = (drawn[0] - drawn[-1]).square().mean() / error[0].detach().clamp(min=1e-3)
-        loss = squared + features + self.schedule.texture * texture + self.schedule.varied * F.relu(1 - gap / VARIED)
-        figures = {"squared": squared, "features": features, "texture": texture, "gap": gap}
+        loss = squared + features + self.schedule.texture * texture + self.schedule.detail * detail
+        loss = loss + self.schedule.varied * F.relu(1 - gap / VARIED)
+        figures = {"squared": squared, "features": features, "texture": texture, "detail": detail, "gap": gap}
         return loss, {"loss": loss.item()} | {name: value.item() for name, value in figures.items()}
 
     def evaluate(self, model: VividSynthesis) -> Figures:
