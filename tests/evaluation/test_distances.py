@@ -107,3 +107,8 @@ def test_draws_are_the_same_every_time():
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=False))
     assert all(weights.sum() == 7 for weights in again)
     assert interval(np.arange(1001.0)) == (25, 975)
+
+
+def test_one_photo_has_no_distance():
+    x = features(0, 8)
+    assert np.isnan(KernelSums.of(x, x + 1, np.zeros(8, np.int64)).distance())

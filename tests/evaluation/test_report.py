@@ -7,7 +7,6 @@ import pytest
 from pqmim.errors import OutputError, PqmimError
 from pqmim.evaluation.report.build import check_folder, collect, render, write_report
 from pqmim.evaluation.report.crops import RATES, Crop, Example
-from pqmim.evaluation.report.markup import Html, element, joined
 from pqmim.evaluation.report.page import Evaluation
 
 VOID = {"img", "meta"}
@@ -202,9 +201,3 @@ def test_places_where_no_report_can_go(tmp_path):
     (tmp_path / "empty").mkdir()
     check_folder(tmp_path / "empty")
     check_folder(tmp_path / "none")
-
-
-def test_markup():
-    assert element("p", "a < b", element("b", "c"), class_='"x"') == '<p class="&quot;x&quot;">a &lt; b<b>c</b></p>'
-    assert element("img", src="a.png") == '<img src="a.png">'
-    assert isinstance(joined("<", Html("<br>")), Html) and joined("<", Html("<br>")) == "&lt;<br>"

@@ -9,6 +9,7 @@ with figures of the same photos. Figures are named for the network whose feature
 those of Inception alone are KID and FID.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -81,7 +82,7 @@ class KernelSums:
         return cls(member @ values @ member.T, np.bincount(photos, minlength=len(member)))
 
     def distance(self, weights: Weights | None = None) -> float:
-        """The distance; it may be a little below 0.
+        """The distance; it may be a little below 0. NaN where there are not two photos.
 
         Args:
             weights: How often each photo counts, (P,); None: once. Two copies of a photo are no pair of photos.
@@ -89,7 +90,8 @@ class KernelSums:
         w = np.ones(len(self.counts)) if weights is None else weights.astype(np.float64)
         among = np.outer(w, w)
         np.fill_diagonal(among, 0)
-        return float((among * self.pairs).sum() / (among * np.outer(self.counts, self.counts)).sum())
+        pairs = (among * np.outer(self.counts, self.counts)).sum()
+        return float((among * self.pairs).sum() / pairs) if pairs else math.nan
 
 
 def _kernel(a: Features, b: Features) -> NDArray[np.float64]:

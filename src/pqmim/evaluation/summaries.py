@@ -136,11 +136,11 @@ def _against(reference: Summary, one: Summary, rate: float) -> dict[str, Any]:
     return cells
 
 
-def _round(value: float) -> float:
-    return float(f"{value:.5g}")
+def _round(value: float) -> float | None:
+    return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
-def _pair(values: Values) -> list[float] | None:
+def _pair(values: Values) -> list[float | None] | None:
     """The interval of the draws that reach the rate; None where fewer than half of them do."""
     kept = values[np.isfinite(values)]
     return [_round(value) for value in interval(kept)] if 2 * len(kept) >= max(len(values), 1) else None
