@@ -212,6 +212,10 @@ class Codec:
         Metadata(**fields).attach(image)
         return Rendered(image, share, notes)
 
+    def has_look(self, received: Received) -> bool:
+        """Whether a vivid look belongs to the weights that a file needs."""
+        return received.header.kind != Kind.FLAT and self._engine(received.header.weights).has_look
+
     def draw(
         self, received: Received, *, seed: int = 0, temperature: float = 1.0, steps: int | None = None
     ) -> Received:

@@ -198,6 +198,14 @@ class Engine:
         return TorchSynthesis(self._modules, self._settings.device)
 
     @property
+    def has_look(self) -> bool:
+        """Whether a vivid look belongs to the release."""
+        try:
+            return bool(self._look.name)
+        except WeightsError:
+            return False
+
+    @property
     def _look(self) -> looks.Look:
         def make() -> looks.Look:
             found = looks.find(self.release.part("synthesis"), self.release.digest_of("synthesis"))

@@ -54,6 +54,11 @@ class FakeCodec:
         positions = kept.shape[0] * kept.shape[1]
         return replace(kept, codes=codes.repeat(positions, 1), known=kept.known.repeat(positions, 1))
 
+    has_looks = False
+
+    def has_look(self, received):
+        return self.has_looks
+
     def render(self, received, *, seed=0, invented=False, **options):
         self.asked.append({"seed": seed, **options})
         size = (received.header.width, received.header.height)

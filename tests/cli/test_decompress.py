@@ -120,3 +120,11 @@ def test_absurd_completions_are_refused(run, packed, words):
         run("decompress", *words.split())
     assert stop.value.code == 2
     assert sorted(os.listdir()) == ["packed.pqm", "photo.png"]
+
+
+def test_small_files_say_that_there_is_a_vivid_look(run, packed, codec, monkeypatch):
+    monkeypatch.setattr(codec, "has_looks", True)
+    assert "--look vivid" in run("decompress", "packed.pqm", "--force")[2]
+    assert "--look vivid" not in run("decompress", "packed.pqm", "--force", "--look", "0.5")[2]
+    monkeypatch.setattr(codec, "has_looks", False)
+    assert "--look vivid" not in run("decompress", "packed.pqm", "--force")[2]

@@ -25,6 +25,8 @@ from pqmim.cli.work import Batch, Options, Outcome
 if TYPE_CHECKING:
     from pqmim.codec import Codec
 
+SMALL = 0.1  # bits a pixel below which the faithful picture is blurred
+
 DETAILS = """\
 Without the name of an output, photo.pqm becomes photo.png beside it. Two names, the second one
 not ending in .pqm, are input and output, and the output's ending chooses its format. A folder
@@ -140,7 +142,8 @@ class Decompressing:
         options = self.rendering | {"seed": self.rendering["seed"] + job.number}
         if self.show_invented:
             options["invented"] = True
-        rendered = codec.render(codec.receive(read_file(job.source), **self.receiving), **options)
+        received = codec.receive(read_file(job.source), **self.receiving)
+        rendered = codec.render(received, **options)
         ending = f".{self.format}" if self.format else ".png" if job.target == STREAM else _ending(job.target)
         data, notes = encode(rendered.image, ending, job.target)
         write(job, data, self.force)
@@ -148,6 +151,9 @@ class Decompressing:
         line = None if job.target == STREAM else f"{job.target}: {rendered.image.width}x{rendered.image.height}"
         if self.show_invented:
             facts["invented"] = self._write_map(job, rendered.invented)
+        small = 8 * received.size < SMALL * received.header.width * received.header.height
+        if small and "look" not in self.rendering and codec.has_look(received):
+            notes = [*notes, "a small file: --look vivid shows it sharper, partly invented"]
         return Outcome(line, facts, (*rendered.notes, *notes))
 
     def _write_map(self, job: Job, invented: Any) -> str:
