@@ -1,9 +1,11 @@
 import contextlib
+import io
 import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pqmim.errors import DamagedFile
 from pqmim.image.alpha import decode_alpha, encode_alpha
@@ -97,3 +99,18 @@ def test_a_bomb_is_not_unpacked_beyond_the_size_of_the_picture():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 17
+
+
+def test_a_webp_bitstream_is_kept_without_the_padding_of_its_file():
+    chosen = []
+    for seed in range(12):
+        corner = np.random.default_rng(seed).integers(0, 60, (9 + seed, 11), dtype=np.uint8)
+        alpha = np.kron(corner, np.ones((6, 5), np.uint8))
+        data = encode_alpha(alpha)
+        if data[0] == 4:
+            buffer = io.BytesIO()
+            Image.fromarray(alpha).save(buffer, "WEBP", lossless=True, quality=100, method=4)
+            size = int.from_bytes(buffer.getvalue()[16:20], "little")
+            assert len(data) == 1 + size
+            chosen.append(size % 2)
+    assert set(chosen) == {0, 1}
