@@ -22,7 +22,8 @@ def main() -> None:
     files = {f"coffee-q{quality}": codec.compress(photo, quality) for quality in (0, 20, 50, 90)}
     files |= {f"coffee-{size}-bytes": codec.compress(photo, size=size) for size in (60, 200, 2000)}
     files |= {
-        "pixel-q50": codec.compress(photo[:1, :1], 50),
+        "flat-q50": codec.compress(photo[:1, :1], 50),
+        "pixels-q50": codec.compress(photo[:2, 1:2], 50),
         "odd-q100": codec.compress(odd, 100),
         "alpha-q40": codec.compress(np.dstack([odd, alpha]), 40),
     }
