@@ -20,6 +20,7 @@ from pqmim import Codec
 from pqmim.bitstream.container import read
 from pqmim.errors import PqmimError
 from pqmim.evaluation.features import SqueezeNetDistance
+from pqmim.evaluation.machine import machine, versions
 from pqmim.evaluation.metrics import psnr
 from pqmim.evaluation.results import write_results
 
@@ -52,7 +53,8 @@ def main() -> None:
         "cuts": lambda: cuts(codec, photos, args.cuts),
     }
     results = json.loads(args.json.read_text()) if args.only else {}
-    results |= {"dataset": args.folder.name, "images": len(photos)}
+    results |= {"dataset": args.folder.resolve().name, "images": len(photos), "weights": f"{codec.release.id:03x}"}
+    results |= {"machine": machine(args.threads), "versions": versions()}
     for name in args.only or PARTS:  # what is measured is kept, should the rest be cut short
         results[name] = parts[name]()
         write_results(results, args.json, force=True)

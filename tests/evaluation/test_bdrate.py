@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pqmim.evaluation.bdrate import at_rate, bd_rate, compare, quality_span
+from pqmim.evaluation.bdrate import at_rate, bd_rate, compare, quality_span, rate_for
 
 RATES = np.array([0.1, 0.2, 0.45, 0.8, 1.5])
 QUALITIES = np.array([25.0, 28.1, 31.5, 34.0, 36.2])
@@ -65,6 +65,14 @@ def test_a_measure_at_a_rate_is_linear_in_its_logarithm():
     assert at_rate(curve, 0.1) == 5 and at_rate(curve, 0.4) == 1
     assert at_rate(curve, 0.2 * 2**0.5) == pytest.approx(2)
     assert at_rate(curve, 0.09) is None and at_rate(curve, 0.41) is None and at_rate(([], []), 0.1) is None
+
+
+def test_the_rate_for_a_value_undoes_that():
+    curve = ([0.4, 0.1, 0.2, 0.8], [1.0, 5.0, 3.0, 2.0])
+    for rate in (0.1, 0.13, 0.2, 0.3):
+        assert rate_for(curve, at_rate(curve, rate)) == pytest.approx(rate)
+    assert rate_for(curve, 1.5) == pytest.approx(0.2 * 2**0.75)  # the first of two
+    assert rate_for(curve, 5.1) is None and rate_for(curve, 0.9) is None
 
 
 def test_the_order_of_points_does_not_matter():

@@ -1,5 +1,6 @@
 """Perceptual measures of codecs, with networks in miniature."""
 
+import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from PIL import Image
 from pqmim.errors import InvalidImage
 from pqmim.evaluation.networks import Networks
 from pqmim.evaluation.perceptual import measure_codec, measure_photos
+from pqmim.evaluation.run import Perceptual, perceptual_record
 from pqmim.evaluation.store import Store, digest
 from pqmim.evaluation.summaries import record, summary
 
@@ -101,6 +103,7 @@ def test_codecs_are_compared_at_equal_rates(paths):
     against = table["against"]["0.15"]["tinted"]
     assert against["KD-Means"]["percent"] > 0 and against["KD-Means"]["interval"][0] > 0
     assert against["PSNR"]["dB"] < 0 and against["PSNR"]["interval"][1] < 0
+    assert against["KD-Means"]["bits"] is None  # the tint stays at every rate
     assert "bpp" not in against and set(table["against"]["0.07"]) == {"tinted"}
 
 
@@ -125,3 +128,12 @@ def test_another_network_costs_only_its_own_work(tmp_path):
     assert store.arrays("k", one | {"b": lambda x: np.float32(4)}, picture)["b"] == 3
     assert len(made) == 3
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1})
+
+
+def test_an_evaluation_has_it_all(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(Networks, "load", classmethod(lambda cls, features, inception: cls([Means()])))
+    found = perceptual_record(paths, [Coarse(), Coarse("tinted", 9)], Perceptual("networks", store=tmp_path / "store"))
+    assert found["photos"] == 5 and found["patches"] == 10 and found["networks"] == {"Means": Means.sha256}
+    assert list(found["codecs"]) == ["coarse", "tinted"] and found["against"]["reference"] == "coarse"
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["arrays", "files"]
+    json.dumps(found, allow_nan=False)

@@ -117,6 +117,18 @@ def at_rate(curve: Curve, rate: float) -> float | None:
     return float(np.interp(math.log(rate), np.log(bpp), values))
 
 
+def rate_for(curve: Curve, value: float) -> float | None:
+    """The least rate at which a measure has a value, between settings as in `at_rate`; None where it has it nowhere."""
+    order = np.argsort(curve[0])
+    bpp, values = np.asarray(curve[0], np.float64)[order], np.asarray(curve[1], np.float64)[order]
+    for i in range(len(bpp) - 1):
+        low, high = values[i], values[i + 1]
+        if min(low, high) <= value <= max(low, high):
+            share = 0.0 if low == high else (value - low) / (high - low)
+            return float(np.exp(np.log(bpp[i]) + share * (np.log(bpp[i + 1]) - np.log(bpp[i]))))
+    return None
+
+
 def _log_rate_over_quality(rates: Sequence[float], qualities: Sequence[float]) -> PchipInterpolator:
     if len(rates) < MIN_POINTS or len(rates) != len(qualities):
         raise ValueError(f"A rate-distortion curve needs at least {MIN_POINTS} points, each with a rate and a quality.")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pqmim.evaluation.bdrate import at_rate
+from pqmim.evaluation.bdrate import at_rate, rate_for
 from pqmim.evaluation.distances import KernelSums, draws, frechet_distance, interval, kernel_distance
 from pqmim.evaluation.perceptual import Measured, Photos
 
@@ -82,7 +82,7 @@ def record(summaries: Mapping[str, Summary], reference: str | None = None) -> di
 
     {"codecs": {name: {"settings": [{"setting", "bpp", measure: mean, ...}], "intervals": the same with pairs}},
      "at": {rate: {name: {measure: {"value", "interval"}}}},
-     "against": {rate: {name: {measure: {"percent", "interval"}}}}}
+     "against": {"reference", rate: {name: {measure: {"percent", "interval", "bits"}}}}}
 
     Args:
         summaries: Codecs by name.
@@ -121,7 +121,7 @@ def _cells(one: Summary, rate: float) -> dict[str, Any]:
 
 
 def _against(reference: Summary, one: Summary, rate: float) -> dict[str, Any]:
-    """Differences at a rate in percent of the reference's; of PSNR, in dB."""
+    """Differences at a rate in percent of the reference's, of PSNR in dB; and the bits for equal values, in percent."""
     cells = {}
     for measure in (name for name in one.measures if name in reference.means):
         first, second = reference.at(measure, rate), one.at(measure, rate)
@@ -129,10 +129,12 @@ def _against(reference: Summary, one: Summary, rate: float) -> dict[str, Any]:
             continue
         drawn = reference.drawn_at(measure, rate), one.drawn_at(measure, rate)
         if measure == "PSNR":
-            cells[measure] = {"dB": _round(second - first), "interval": _pair(drawn[1] - drawn[0])}
+            cell: dict[str, Any] = {"dB": _round(second - first), "interval": _pair(drawn[1] - drawn[0])}
         else:
             percent = 100 * (drawn[1] / drawn[0] - 1)
-            cells[measure] = {"percent": _round(100 * (second / first - 1)), "interval": _pair(percent)}
+            cell = {"percent": _round(100 * (second / first - 1)), "interval": _pair(percent)}
+        equal = rate_for((one.means["bpp"].tolist(), one.means[measure].tolist()), first)
+        cells[measure] = cell | {"bits": None if equal is None else _round(100 * (equal / rate - 1))}
     return cells
 
 
