@@ -9,6 +9,7 @@ typedef struct {
     int16_t *key;     /* panels of SLOTS over depth */
     int16_t *value;   /* panels of depth over SLOTS */
     int32_t *score;   /* (SLOT_ROWS, SLOTS) */
+    int32_t *sum;     /* (SLOT_ROWS, depth), of weighted values */
     int16_t *weight;  /* (SLOT_ROWS, SLOTS) */
     int32_t total[SLOT_ROWS];
 } attention;
@@ -17,14 +18,15 @@ static inline int depth_of(const pq_prior *p) { return rounded(p->s.width / p->s
 
 static size_t attention_bytes(const pq_prior *p) {
     size_t depth = depth_of(p);
-    return sizeof(attention) + (SLOT_ROWS * depth + 2 * SLOTS * depth + SLOT_ROWS * SLOTS) * 2 + SLOT_ROWS * SLOTS * 4;
+    return sizeof(attention) + (SLOT_ROWS * depth + 2 * SLOTS * depth + SLOT_ROWS * SLOTS) * 2 + SLOT_ROWS * (SLOTS + depth) * 4;
 }
 
 static attention *attention_at(const pq_prior *p, void *memory) {
     size_t depth = depth_of(p);
     attention *a = memory;
     a->score = (int32_t *)((char *)memory + sizeof(attention));
-    a->query = (int16_t *)(a->score + SLOT_ROWS * SLOTS);
+    a->sum = a->score + SLOT_ROWS * SLOTS;
+    a->query = (int16_t *)(a->sum + SLOT_ROWS * depth);
     a->key = a->query + SLOT_ROWS * depth;
     a->value = a->key + SLOTS * depth;
     a->weight = a->value + SLOTS * depth;
@@ -81,15 +83,15 @@ static inline int32_t weigh(int32_t *restrict score, const int32_t *restrict bia
     return total;
 }
 
-/* Means to int8, rounded: (2 sum + total) // (2 total). Numerator and denominator are whole and below 2^23, and a
- * quotient is no nearer below a whole number than 2^-15, which float tells apart up to 128. */
-static inline void divide(const int32_t *restrict sums, int32_t total, int columns, int8_t *restrict to) {
+/* Means to int8, rounded: (2 sum + total) // (2 total). With 128 more, so that nothing is negative, the numerator is
+ * whole and below 2^23, and the quotient below 256. It is no nearer below a whole number than 2^-15, which float tells
+ * apart there. */
+static void divide(int32_t *restrict sums, int32_t total, int columns, int8_t *restrict to) {
     float whole = (float)(2 * total);
-    for (int c = 0; c < columns; c++) {
-        float quotient = (float)(2 * sums[c] + total) / whole;
-        int32_t down = (int32_t)quotient;
-        to[c] = (int8_t)(down - ((float)down > quotient));
-    }
+    for (int c = 0; c < columns; c++)
+        sums[c] = (int32_t)((float)(2 * sums[c] + 257 * total) / whole) - 128;
+    for (int c = 0; c < columns; c++)
+        to[c] = (int8_t)sums[c];
 }
 
 /* One head of a window. `tokens` (SLOTS,) are its places in the grid, -1 beyond it; `queries` those slots (count,) that
@@ -124,15 +126,11 @@ static void attend_head(pq_context *c, attention *a, int head, const int32_t *to
     for (int panel = 0; panel * PANEL < size; panel++)
         for (int row = 0; row < count; row += TOKENS) {
             tile16(a->weight + row * SLOTS, SLOTS, a->value + panel * PANEL * SLOTS, SLOTS / UNIT16, sums);
-            int columns = size - panel * PANEL < PANEL ? size - panel * PANEL : PANEL;
-            for (int i = 0; i < TOKENS && row + i < count; i++) {
-                int8_t *to = c->mixed + (size_t)tokens[queries[row + i]] * s->width + head * size + panel * PANEL;
-                if (columns == PANEL)
-                    divide(sums + i * PANEL, a->total[row + i], PANEL, to);
-                else
-                    divide(sums + i * PANEL, a->total[row + i], columns, to);
-            }
+            for (int i = 0; i < TOKENS; i++)
+                memcpy(a->sum + (row + i) * depth + panel * PANEL, sums + i * PANEL, PANEL * sizeof(int32_t));
         }
+    for (int i = 0; i < count; i++)
+        divide(a->sum + i * depth, a->total[i], size, c->mixed + (size_t)tokens[queries[i]] * s->width + head * size);
 }
 
 /* Attention of one window, `part` of those that cover the grid. */

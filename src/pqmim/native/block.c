@@ -31,15 +31,14 @@ static inline int part_of(int64_t all, int64_t part) {
     return (int)(left < CHUNK ? left : CHUNK);
 }
 
-/* Activations of the residual stream at a token, to `seen` and to a row of the next layer's input. */
+/* Activations of the residual stream at a token, to `seen` or to a row of the next layer's input. */
 static inline void activate(const int32_t *restrict stream, int width, int8_t *restrict seen, activation *restrict x) {
-    for (int c = 0; c < width; c++) {
-        int8_t a = rescaled(stream[c]);
-        if (seen)
-            seen[c] = a;
-        if (x)
-            x[c] = to_activation(a);
-    }
+    if (seen)
+        for (int c = 0; c < width; c++)
+            seen[c] = (int8_t)rescaled(stream[c]);
+    if (x)
+        for (int c = 0; c < width; c++)
+            x[c] = to_activation(rescaled(stream[c]));
 }
 
 /* Adds what the code of a sub-quantizer brings to the embedding of a token. */

@@ -14,6 +14,7 @@ void pq_context_free(pq_context *c) {
     for (int i = 0; c->scratch && i < pool_threads(c->prior->pool); i++)
         release(c->scratch[i]);
     free(c->scratch);
+    pq_prior_free(c->prior);
     free(c);
 }
 
@@ -24,6 +25,7 @@ pq_context *pq_context_new(pq_prior *p, int height, int width, int quality) {
     int failed = 0, threads = pool_threads(p->pool);
     size_t count = (size_t)height * width, depth = p->s.width;
     c->prior = p;
+    __atomic_add_fetch(&p->users, 1, __ATOMIC_RELAXED); /* garbage collectors free what they find in any order */
     c->height = height;
     c->width = width;
     c->quality = quality;

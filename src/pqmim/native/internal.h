@@ -63,6 +63,7 @@ typedef struct level {
 
 struct pq_prior {
     const level *level;
+    int users;                     /* its owner and its contexts: the last one frees it */
     pq_sizes s;
     int stride;                    /* of masses */
     pool *pool;

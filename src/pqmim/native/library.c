@@ -89,7 +89,7 @@ static void release_linear(linear *l) {
 }
 
 void pq_prior_free(pq_prior *p) {
-    if (!p)
+    if (!p || __atomic_sub_fetch(&p->users, 1, __ATOMIC_ACQ_REL))
         return;
     pool_free(p->pool);
     for (int i = 0; p->blocks && i < p->s.blocks; i++) {
@@ -143,6 +143,7 @@ pq_prior *pq_prior_new(const pq_sizes *sizes, const void *const *tensors, int in
     pq_prior *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
+    p->users = 1;
     p->s = *sizes;
     p->level = levels[index];
     p->pool = pool_new(threads);

@@ -8,12 +8,15 @@ static inline int rounded(int n, int to) { return (n + to - 1) / to * to; }
 /* Elements from one row of activations to the next, for layers of up to `inputs` inputs. */
 static inline int row_of(int inputs) { return rounded(inputs, 64 / (int)sizeof(activation)); }
 
-static inline activation to_activation(int8_t x) { return (activation)(x + OFFSET); }
+/* Numbers stay int32 until they are stored: compilers make vectors of such loops. */
+static inline int32_t between(int32_t x, int32_t least, int32_t most) { return x < least ? least : x > most ? most : x; }
 
-static inline int8_t clip(int32_t x) { return (int8_t)(x < -LIMIT ? -LIMIT : x > LIMIT ? LIMIT : x); }
+static inline int32_t clip(int32_t x) { return between(x, -LIMIT, LIMIT); }
 
 /* What int8 holds of the residual stream, or of a product of two activations. */
-static inline int8_t rescaled(int32_t x) { return clip((x + 8) >> 4); }
+static inline int32_t rescaled(int32_t x) { return clip((x + 8) >> 4); }
+
+static inline activation to_activation(int32_t x) { return (activation)(x + OFFSET); }
 
 /* Packs `outputs` rows of int8 `weight` (any, inputs), of which output i is row `row(i)`, -1 for none. With an unsigned
  * form of the activations, which are OFFSET too large, the bias takes OFFSET times the sum of the row away. */
@@ -93,6 +96,14 @@ static inline int columns_of(const linear *l, int panel) {
     return left < PANEL ? left : PANEL;
 }
 
+/* Row `i` of a tile, with its bias and shift: what the layer gives. */
+static inline __attribute__((always_inline)) void shifted(const linear *l, int panel, const int32_t *restrict sums,
+                                                          int32_t *restrict to) {
+    const int32_t *restrict bias = l->bias + panel * PANEL, *restrict shift = l->shift + panel * PANEL;
+    for (int c = 0; c < PANEL; c++)
+        to[c] = (sums[c] + bias[c]) >> shift[c];
+}
+
 typedef struct {
     int32_t *stream;
     const int32_t *rows; /* tokens */
@@ -101,16 +112,16 @@ typedef struct {
 
 static inline void finish_stream(const linear *l, const void *to, int row, int count, int panel, const int32_t *sums) {
     const to_stream *t = to;
-    const int32_t *bias = l->bias + panel * PANEL, *shift = l->shift + panel * PANEL;
     int columns = columns_of(l, panel);
     for (int i = 0; i < count; i++, sums += PANEL) {
-        int32_t *x = t->stream + (size_t)t->rows[row + i] * t->width + panel * PANEL;
+        int32_t *restrict x = t->stream + (size_t)t->rows[row + i] * t->width + panel * PANEL, value[PANEL];
+        shifted(l, panel, sums, value);
         if (columns == PANEL)
             for (int c = 0; c < PANEL; c++)
-                x[c] += (sums[c] + bias[c]) >> shift[c];
+                x[c] += value[c];
         else
             for (int c = 0; c < columns; c++)
-                x[c] += (sums[c] + bias[c]) >> shift[c];
+                x[c] += value[c];
     }
 }
 
@@ -122,16 +133,17 @@ typedef struct {
 
 static inline void finish_qkv(const linear *l, const void *to, int row, int count, int panel, const int32_t *sums) {
     const to_qkv *t = to;
-    const int32_t *bias = l->bias + panel * PANEL, *shift = l->shift + panel * PANEL;
     int columns = columns_of(l, panel);
     for (int i = 0; i < count; i++, sums += PANEL) {
-        int16_t *x = t->qkv + (size_t)t->rows[row + i] * t->stride + panel * PANEL;
+        int16_t *restrict x = t->qkv + (size_t)t->rows[row + i] * t->stride + panel * PANEL;
+        int32_t value[PANEL];
+        shifted(l, panel, sums, value);
         if (columns == PANEL)
             for (int c = 0; c < PANEL; c++)
-                x[c] = clip((sums[c] + bias[c]) >> shift[c]);
+                x[c] = (int16_t)clip(value[c]);
         else
             for (int c = 0; c < columns; c++)
-                x[c] = clip((sums[c] + bias[c]) >> shift[c]);
+                x[c] = (int16_t)clip(value[c]);
     }
 }
 
@@ -142,18 +154,20 @@ typedef struct {
 
 static inline void finish_gate(const linear *l, const void *to, int row, int count, int panel, const int32_t *sums) {
     const to_gate *t = to;
-    const int32_t *bias = l->bias + panel * PANEL, *shift = l->shift + panel * PANEL;
     for (int i = 0; i < count; i++, sums += PANEL) {
-        activation *x = t->gated + (row + i) * t->stride + panel * LANES;
+        activation *restrict x = t->gated + (row + i) * t->stride + panel * LANES;
+        int32_t value[PANEL], gated[LANES];
+        shifted(l, panel, sums, value);
         for (int c = 0; c < LANES; c++) {
-            int32_t a = (sums[c] + bias[c]) >> shift[c], b = (sums[c + LANES] + bias[c + LANES]) >> shift[c + LANES];
-            a = a < 0 ? 0 : a > LIMIT ? LIMIT : a;
-            x[c] = to_activation(rescaled(a * clip(b)));
+            int32_t a = between(value[c], 0, LIMIT), b = clip(value[c + LANES]);
+            gated[c] = rescaled(a * b);
         }
+        for (int c = 0; c < LANES; c++)
+            x[c] = to_activation(gated[c]);
     }
 }
 
-/* Outputs `from` to `to` of a head, of rows that lie one after the other: int32 between two bounds. */
+/* Outputs `from` to `until` of a head, of rows that lie one after the other: int32 between two bounds. */
 typedef struct {
     int32_t *to;
     int8_t *narrow; /* instead, clipped */
@@ -164,18 +178,17 @@ typedef struct {
 
 static inline void finish_head(const linear *l, const void *to, int row, int count, int panel, const int32_t *sums) {
     const to_head *t = to;
-    const int32_t *bias = l->bias + panel * PANEL, *shift = l->shift + panel * PANEL;
     int low = t->from - panel * PANEL, high = t->until - panel * PANEL;
     low = low < 0 ? 0 : low;
     high = high > PANEL ? PANEL : high;
     for (int i = 0; i < count; i++, sums += PANEL) {
         ptrdiff_t place = (row + i) * t->stride + panel * PANEL - t->from;
-        for (int c = low; c < high; c++) {
-            int32_t x = (sums[c] + bias[c]) >> shift[c];
+        int32_t value[PANEL];
+        shifted(l, panel, sums, value);
+        for (int c = low; c < high; c++)
             if (t->narrow)
-                t->narrow[place + c] = clip(x);
+                t->narrow[place + c] = (int8_t)clip(value[c]);
             else
-                t->to[place + c] = x < t->least ? t->least : x > t->most ? t->most : x;
-        }
+                t->to[place + c] = between(value[c], t->least, t->most);
     }
 }
