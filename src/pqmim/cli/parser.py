@@ -13,6 +13,7 @@ from pqmim.cli import (
     decompress,
     doctor,
     evaluate,
+    export,
     generate,
     info,
     packets,
@@ -29,7 +30,7 @@ from pqmim.cli.jobs import PICTURES, STREAM, is_pqm
 VERBS = (
     *(compress, decompress, info, check, view, preview, generate),
     *(qr, text, packets, serve),
-    *(doctor, evaluate, report, train, completion),
+    *(doctor, evaluate, report, train, export, completion),
 )
 
 EXAMPLES = """\

@@ -1,0 +1,13 @@
+"""The two networks of the decoder as ONNX graphs: `pip install 'pqmim[onnx]'`.
+
+    prior.onnx      the transformer: residual streams to hidden states, exact on every number
+    synthesis.onnx  latents to pixels
+
+What surrounds them (header, range coder, schedule, embedding, heads, codebooks) is small and stays outside; `prior.py`
+shows it for ONNX Runtime.
+"""
+
+from pqmim.integrations.onnx.export import export
+from pqmim.integrations.onnx.prior import OnnxPrior
+
+__all__ = ["OnnxPrior", "export"]

@@ -1,0 +1,62 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pqmim.integrations.onnx.prior import OnnxPrior, geometry
+from pqmim.integrations.onnx.trunk import Trunk
+from pqmim.models.prior.numpy import NumpyPrior
+from pqmim.release import load
+
+pytestmark = pytest.mark.slow
+
+
+class TorchPrior(OnnxPrior):
+    """The module that the graph is made of, in the graph's place."""
+
+    def __init__(self, tensors):
+        self.around, self.trunk = NumpyPrior(tensors), Trunk(tensors).eval()
+
+    def tokens(self, stream, shape, blocks):
+        with torch.inference_mode():
+            arrays = (stream.reshape(*shape, -1), *geometry(*shape))
+            return self.trunk(*map(torch.from_numpy, arrays))[blocks].numpy()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 11), (8, 17)])
+def test_the_trunk_gives_numpys_numbers(shape):
+    tensors = load().part("prior")
+    forms = NumpyPrior(tensors), TorchPrior(tensors)
+    rng = np.random.default_rng(1)
+    contexts = [form.context(*shape, 70) for form in forms]
+    cells = np.arange(shape[0] * shape[1])
+    for m in range(0, forms[0].size, 5):
+        known = cells[rng.random(len(cells)) < 0.6]
+        codes = rng.integers(0, 256, len(known)).astype(np.uint8)
+        for context in contexts:
+            context.reveal(m, known, codes)
+    for blocks in (0, 2, None):
+        rows = [list(context.frequencies(range(3), cells, blocks)) for context in contexts]
+        for (_, _, one), (_, _, other) in zip(*rows):
+            assert np.array_equal(one.cumulative(), other.cumulative())
+
+
+def test_cells_find_their_way_back():
+    for shape in ((1, 1), (5, 9), (16, 8)):
+        even, even_back, odd, odd_back = geometry(*shape)
+        for windows, back in ((even, even_back), (odd, odd_back)):
+            assert np.array_equal(windows.ravel()[back], np.arange(shape[0] * shape[1]))
+
+
+def test_exported_graphs_are_exact(tmp_path, capsys):
+    """By the command, whose own test compares them in ONNX Runtime."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from pqmim.cli import main
+
+    assert main(["export", "onnx", str(tmp_path / "graphs"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["exact"] and facts["bytes"]["prior"] > 1e6
+    assert main(["export", "onnx", str(tmp_path / "graphs")]) == 1
+    assert "exists already" in capsys.readouterr().err
