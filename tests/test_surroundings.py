@@ -174,3 +174,14 @@ def test_bytes_that_say_nothing_are_completed_at_once(tiny_weights, size):
     here, there = (np.asarray(image.crop((x, y, x + 500, y + 200))) for x, y in ((400, 400), (size[0] - 1008, 416)))
     assert np.array_equal(here, there)
     assert min(grids) <= 256  # what stands for the whole is small
+
+
+def test_few_bytes_of_a_large_picture_make_a_sketch(tiny_weights):
+    codec = Codec(tiny_weights, prior="numpy")
+    y, x = np.mgrid[:1200, :1600]
+    photo = np.stack([x / 8, y / 6, (x + y) / 12], -1).astype(np.uint8)
+    data = codec.encode(photo, 60, effort=0).data
+    received = codec.receive(data[:60])
+    assert 0 < received.share < 1 / 16 and received.header.scale == 0
+    image = codec.render(received).image
+    assert image.size == (1600, 1200) and np.asarray(image).std() > 0

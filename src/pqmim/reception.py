@@ -17,7 +17,7 @@ from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
 from pqmim.errors import DamagedFile, PqmimError, WeightsError
 from pqmim.release import Release
-from pqmim.rendering import STRIDE, Codewords
+from pqmim.rendering import STRIDE, Codewords, Sketch
 from pqmim.threads import usable
 
 Form = Literal["auto", "compiled", "torch", "numpy"]
@@ -28,6 +28,9 @@ LEAST_BITS = 0.005
 
 FREE_POSITIONS, POSITIONS_PER_BYTE = 4096, 4
 """How many positions of 16 x 16 pixels are completed by their neighbours: 1 megapixel, and 1024 pixels a byte."""
+
+FEW = 1 / 16
+"""Share of the codes under which a large picture is sketched."""
 
 ALONE = 16  # positions on each side of a grid in whose middle nothing is known, nor the picture's edge
 
@@ -115,14 +118,14 @@ class Reception:
         else:
             surest_first(grid, context, groups, sampler, steps)
 
-    def codewords(self, grid: Grid, quality: int, spent: int, means: bool = True) -> Codewords:
+    def codewords(self, grid: Grid, quality: int, spent: int, means: bool = True) -> Codewords | Sketch:
         """Codewords of a grid.
 
         Args:
             grid: codes, of which some may be unknown.
             quality: of the file.
-            spent: bytes at hand, which bound what is spent on unknown codes: beyond that they are what the prior
-                expects where nothing is known.
+            spent: bytes at hand, which bound what is spent on unknown codes. Beyond that, they are what the prior
+                expects where nothing is known, and few codes make a sketch.
             means: an unknown code is what the prior expects; otherwise codeword 0.
         """
         if grid.complete or not means:
@@ -130,8 +133,10 @@ class Reception:
         if grid.height * grid.width <= FREE_POSITIONS + POSITIONS_PER_BYTE * spent:
             return Codewords(grid, self._words, expect(grid, self._words, context_of(self.prior, grid, quality)))
         nothing = Grid(len(grid.codes), ALONE, ALONE, grid.active)
-        expected = expect(nothing, self._words, context_of(self.prior, nothing, quality))
-        return Codewords(grid, self._words, expected[None, ALONE // 2 * (ALONE + 1)])
+        expected = expect(nothing, self._words, context_of(self.prior, nothing, quality))[ALONE // 2 * (ALONE + 1)]
+        if 0 < grid.share < FEW:
+            return Sketch.of(grid, self._words, expected)
+        return Codewords(grid, self._words, expected[None])
 
     def information(self, header: Header, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Ideal bits (M,) of codes (M, h * w), by sub-quantizer."""

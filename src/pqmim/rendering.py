@@ -36,6 +36,7 @@ STRIDE = 16  # pixels of a latent position, on each side
 HALO = 8  # positions beyond which nothing has an influence on a pixel, see `models.transforms`
 REACH = 10.0  # standard deviations that a block's branch hears at most, see `models.transforms`
 ROWS = 256  # of noise at 1/8 resolution that are kept for the blocks that hear them a little later
+SQUARE = 4  # positions of a sketch's square, on each side: the first codes of a file are two in each
 POSITIONS = 512  # latent positions in a strip, at least one row: a strip's hidden layer takes 5 MB
 
 
@@ -128,6 +129,41 @@ class Codewords:
                 kept += [*range(first, first + HALO + 1), *range(last - HALO, last)]
                 shown += [1] * HALO + [middle] + [1] * HALO
         return (np.array(kept), np.array(shown)) if len(kept) < length else None
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """What few codes say of a large picture: its codewords at a quarter of its size.
+
+    Attributes:
+        vectors: (h / 4, w / 4, C) codewords, sides rounded up.
+    """
+
+    vectors: Floats
+
+    @classmethod
+    def of(cls, grid: Grid, words: Sequence[Floats], nothing: Floats) -> "Sketch":
+        """The mean of what is known in each square of positions; where nothing is, what (C,) is expected of nothing."""
+        height, width = -(-grid.height // SQUARE), -(-grid.width // SQUARE)
+        vectors, first = np.tile(nothing, (height * width, 1)), 0
+        for m, word in enumerate(words):
+            at = np.flatnonzero(grid.known[m])
+            square = at // grid.width // SQUARE * width + at % grid.width // SQUARE
+            count = np.bincount(square, minlength=height * width)
+            for k, values in enumerate(word[grid.codes[m, at]].T):
+                total = np.bincount(square, values, minlength=height * width)
+                vectors[:, first + k] = np.where(count > 0, total / count.clip(1), vectors[:, first + k])
+            first += word.shape[1]
+        return cls(vectors.reshape(height, width, -1))
+
+    def picture(self, synthesis: Synthesis, rate: float, size: tuple[int, int]) -> Image.Image:
+        """See `Codewords.picture`."""
+        image, top = Image.new("RGB", (-(-size[0] // SQUARE), -(-size[1] // SQUARE))), 0
+        rows = max(1, POSITIONS // self.vectors.shape[1])
+        for strip in synthesis((self.vectors[i : i + rows] for i in range(0, len(self.vectors), rows)), rate):
+            image.paste(Image.fromarray(strip), (0, top))
+            top += len(strip)
+        return image.resize(size, Image.Resampling.BICUBIC)
 
 
 class NumpySynthesis:
