@@ -279,6 +279,7 @@ class Codec:
         seed: int = 0,
         temperature: float = 1.0,
         steps: int | None = None,
+        look: float | str = 0.0,
     ) -> Image.Image:
         """A picture of which nothing was sent: see `empty`.
 
@@ -290,6 +291,7 @@ class Codec:
             temperature: 1 draws as often as the prior says, less keeps to what is likely.
             steps: None draws structure at an eighth of the size first, see `drawing`; a number draws at full size
                 alone, see `draw`.
+            look: see `render`.
 
         Raises:
             BadArgument: an option is out of range.
@@ -300,7 +302,7 @@ class Codec:
             drawn = self.draw(nothing, seed=seed, temperature=temperature, steps=steps)
         else:
             drawn = self._drawn_across_scales(nothing, None, seed, temperature)
-        return self.render(drawn, seed=seed).image
+        return self.render(drawn, seed=seed, look=look).image
 
     def repaint(
         self,
@@ -310,6 +312,7 @@ class Codec:
         seed: int = 0,
         temperature: float = 1.0,
         steps: int | None = None,
+        look: float | str = 0.0,
     ) -> Image.Image:
         """The picture in a .pqm file, with the region of `mask` (H, W) bool drawn anew from its surroundings.
 
@@ -331,7 +334,7 @@ class Codec:
             rgb = np.asarray(self.render(received).image.convert("RGB"))
             known = Known(shrink(rgb, header.scale), unknown.reshape(rows, columns), left.codes, left.known)
             drawn = self._drawn_across_scales(left, known, seed, temperature)
-        return self.render(drawn, seed=seed).image
+        return self.render(drawn, seed=seed, look=look).image
 
     def codes(self, data: bytes) -> NDArray[np.uint8]:
         """The codes (M, h, w) uint8 of a whole file, verified.  Raises as `check` does."""

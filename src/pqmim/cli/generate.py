@@ -10,9 +10,11 @@ from pqmim.cli.options import (
     CodecOpener,
     add_codec_options,
     add_json_option,
+    add_look_options,
     add_output_option,
     add_sampling_options,
     add_verb,
+    given,
     sampling,
 )
 from pqmim.cli.streams import read_file, write
@@ -49,6 +51,7 @@ def add_to(verbs: Any) -> None:
     )
     parser.add_argument("--keep", metavar="PHOTO.pqm", help="repaint a region of this picture instead")
     parser.add_argument("--mask", metavar="MASK", help="with --keep: white where to repaint")
+    add_look_options(parser)
     add_sampling_options(parser)
     parser.add_argument(
         "--variants", type=values.positive, default=1, metavar="K", help="several drawings, seed by seed"
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     data, mask = (read_file(args.keep), _mask(args.mask)) if args.keep else (b"", None)
 
     def draw(codec: "Codec", job: Job) -> Outcome:
-        options = sampling(args) | {"seed": args.seed + job.number}
+        options = sampling(args) | given(look=args.look) | {"seed": args.seed + job.number}
         if mask is None:
             width, height = args.size or (512, 512)
             image = codec.generate(width, height, quality=args.quality, **options)
