@@ -111,7 +111,7 @@ def test_a_known_part_keeps_its_codes_and_is_seen_at_every_scale():
     assert np.array_equal(grid.codes[:, ~unknown.ravel()], codes[:, ~unknown.ravel()])
     assert (grid.codes[1:, unknown.ravel()] != 0).any()
     small, full = studio.prior.contexts
-    assert small.revealed >= SIZE * 7  # 16 positions, of which 4 to 9 see the hole
+    assert small.revealed >= SIZE * 15  # of 16 positions, at most one sees the hole alone
     assert full.revealed >= SIZE * 55
 
 

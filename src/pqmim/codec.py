@@ -331,7 +331,7 @@ class Codec:
         if steps is not None:
             drawn = self.draw(left, seed=seed, temperature=temperature, steps=steps)
         else:
-            rgb = np.asarray(self.render(received).image.convert("RGB"))
+            rgb = np.asarray(self.render(left).image.convert("RGB"))  # what is drawn must not see what it replaces
             known = Known(shrink(rgb, header.scale), unknown.reshape(rows, columns), left.codes, left.known)
             drawn = self._drawn_across_scales(left, known, seed, temperature)
         return self.render(drawn, seed=seed, look=look).image

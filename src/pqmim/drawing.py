@@ -98,7 +98,8 @@ class Known:
     """The part of a picture that is known.
 
     Attributes:
-        rgb: (H, W, 3) the picture, of any colour where it is not known.
+        rgb: (H, W, 3) the picture, with what is expected where it is not known: a position of a smaller scale that is
+            known in part is seen through it.
         unknown: (h, w) bool, positions that are drawn whole.
         codes: (M, h * w) codes at full size.
         known: (M, h * w) bool, which of the codes are known.
@@ -189,12 +190,11 @@ def _reveal(grid: Grid, codes: NDArray[np.uint8], positions: NDArray[np.int64], 
 
 
 def _smaller(unknown: NDArray[np.bool_], scale: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Positions (height, width) at a smaller scale that see anything unknown."""
+    """Positions (height, width) at a smaller scale that see nothing known."""
     height, width = shape
     rows, columns = height << scale, width << scale
-    padded = np.pad(unknown, ((0, rows - unknown.shape[0]), (0, columns - unknown.shape[1])))
-    seen: NDArray[np.bool_] = np.asarray(padded.reshape(height, 1 << scale, width, 1 << scale).any((1, 3)))
-    return seen
+    padded = np.pad(unknown, ((0, rows - unknown.shape[0]), (0, columns - unknown.shape[1])), "edge")
+    return np.asarray(padded.reshape(height, 1 << scale, width, 1 << scale).all((1, 3)))
 
 
 def _padded(rgb: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
