@@ -98,12 +98,18 @@ def curve(model: JointCodec, images: list, effort: int) -> dict[str, list[float]
     return {"bpp": [bpp for bpp, _ in points], "psnr": [psnr for _, psnr in points]}
 
 
+def rising(bpp: list[float], psnr: list[float]) -> tuple[list[float], list[float]]:
+    """A curve without the points that cost more than a better one."""
+    kept = [i for i in range(len(bpp)) if all(psnr[i] > p for p in psnr[:i])]
+    return [bpp[i] for i in kept], [psnr[i] for i in kept]
+
+
 def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with their BD-rate against the reference, where the two have a range of qualities in common."""
+    """Rows with their BD-rate against the reference; None where the two have no range of qualities in common."""
     reference = next((row for row in rows if row["name"] == REFERENCE), None)
     for row in rows if reference else ():
         for kind in ("refined", "plain"):
-            first, other = ((r[kind]["bpp"], r[kind]["psnr"]) for r in (reference, row))
+            first, other = (rising(r[kind]["bpp"], r[kind]["psnr"]) for r in (reference, row))
             try:
                 row[kind]["bd_rate"] = round(float(bd_rate(first, other)), 2)
             except ValueError:
