@@ -20,7 +20,7 @@ from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.coding.prior import UNIT
 from pqmim.coding.sampler import COMPLETING, Sampler
-from pqmim.drawing import Known, Plan, draw_across_scales
+from pqmim.drawing import JOINING, Known, Plan, draw_across_scales
 from pqmim.engine import Engine, Settings, Style
 from pqmim.errors import BadArgument, DamagedFile, PqmimError
 from pqmim.image.alpha import decode_alpha
@@ -400,7 +400,7 @@ class Codec:
     def _drawn_across_scales(self, received: Received, known: Known | None, seed: int, temperature: float) -> Received:
         """The received with all that is not known drawn, from the smallest scale on."""
         header, engine = received.header, self._engine(received.header.weights)
-        plan = Plan().heated(Sampler(seed, temperature).heat / UNIT)
+        plan = (Plan() if known is None else JOINING).heated(Sampler(seed, temperature).heat / UNIT)
         with engine.shielded(always=True):
             grid = draw_across_scales(EngineStudio(engine, header.quality), header.coded_size, plan, int(seed), known)
         return replace(received, codes=grid.codes, known=grid.known, verified=False)

@@ -66,6 +66,10 @@ class Plan:
         return replace(self, coarse=self.coarse * temperature, fine=self.fine * temperature)
 
 
+JOINING = Plan(coarse=0.3, fine=0.6)
+"""Where a part of the picture is known: cooler, so that colours fit it."""
+
+
 class Studio(Protocol):
     """What drawing needs of a codec at one quality."""
 
