@@ -33,6 +33,7 @@ DEFAULT = ("pqmim", "avif", "avif-444")
 UNIT = ("avif", "compress")  # what the CPU seconds of one thread are told in
 DIRECTIONS = ("compress", "decompress")
 MOST_CALLS, MOST_SECONDS = 5, 10.0
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 HELD = {  # to the instructions of a plainer processor; set before anything is loaded
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "PQMIM_NATIVE": "avx2"},
 }
@@ -77,7 +78,7 @@ def measure(codec: str, picture: Path, threads: int) -> list[dict[str, Any]]:
     file = picture.with_suffix(f".{codec}")
     rows = []
     for direction, work in zip(DIRECTIONS, (compress, decompress), strict=True):
-        one, several = (alone(work, codec, picture, file, count) for count in (1, threads))
+        one, several = (on(count, work, codec, picture, file) for count in (1, threads))
         row = {"codec": codec, "direction": direction, "bytes": one["bytes"], "cpu_s": one["cpu_s"]}
         row |= {"wall_s_1": one["wall_s"], "wall_s": several["wall_s"], "peak_mb": several["peak_mb"]}
         if codec == "pqmim":
@@ -202,6 +203,17 @@ def alone(function: Callable[..., Any], *args: object) -> Any:
     """The function's result from a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *args).result()
+
+
+def on(threads: int, function: Callable[..., Any], *args: object) -> Any:
+    """The function's result from a fresh process whose libraries use no more threads than the codec is given."""
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(POOLS, str(threads)))  # read when a library is loaded
+    try:
+        return alone(function, *args, threads)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def megabytes(usage: resource.struct_rusage) -> float:
