@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli.messages import say
-from pqmim.cli.options import add_codec_options, add_verb, extra_packages, open_codec
+from pqmim.cli.options import add_codec_options, add_json_option, add_verb, extra_packages, open_codec
+from pqmim.cli.work import tell
 
 if TYPE_CHECKING:
     from pqmim.evaluation.report.crops import Example
@@ -36,6 +37,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write the page into")
     parser.add_argument("--photos", type=Path, metavar="DIR", help="a folder of photos to show side by side")
     parser.add_argument("--force", action="store_true", help="write into a folder that is not empty")
+    add_json_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run)
 
@@ -49,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         evaluations = collect(args.folder)
         content = render(evaluations, [] if args.photos is None else _examples(args))
         write_report(content, args.output, args.force)
-    say(f"{args.output / 'index.html'}: {', '.join(evaluation.name for evaluation in evaluations)}")
+    names = [evaluation.name for evaluation in evaluations]
+    tell(args, f"{args.output / 'index.html'}: {', '.join(names)}", {"output": str(args.output), "results": names})
     return 0
 
 
