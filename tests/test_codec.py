@@ -165,7 +165,7 @@ def test_tiny_files_are_coded_at_a_smaller_scale(codec):
     photo = np.full((301, 403, 3), 90, np.uint8)
     photo[0, 0] = 91  # not flat
     data = codec.compress(photo, size=24)
-    assert read(data).header.scale > 0 and len(data) == 24
+    assert read(data).header.scale > 0 and len(data) <= 24  # quality 100 may take fewer
     decoded = np.asarray(codec.decompress(data))
     assert decoded.shape == photo.shape and psnr(decoded, photo) > 25
 
