@@ -16,7 +16,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
 
-from fuzz.corpus import starts
+from fuzz.corpus import FOLDER, starts
 from fuzz.mutate import changed
 from fuzz.targets import TARGETS, attempt
 
@@ -48,8 +48,8 @@ def by_hypothesis(name: str, seconds: float) -> int:
     return tried
 
 
-def by_atheris(name: str, seconds: float) -> None:
-    """Guided by coverage; does not come back."""
+def by_atheris(name: str, seconds: float, grow: bool) -> None:
+    """Guided by coverage, in a corpus that may grow; does not come back."""
     import atheris
 
     with atheris.instrument_imports(include=["pqmim.bitstream", "pqmim.image", "pqmim.integrations", "pqmim.decoder"]):
@@ -60,17 +60,16 @@ def by_atheris(name: str, seconds: float) -> None:
     def once(data: bytes) -> None:
         attempt(TARGETS[name], data)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
         for data in starts(name):
-            (Path(folder) / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+            (Path(temporary) / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
         FOUND.mkdir(exist_ok=True)
-        options = [
-            f"-max_total_time={seconds:.0f}",
-            "-max_len=4096",
-            f"-artifact_prefix={FOUND}/{name}-",
-            "-timeout=10",
-        ]
-        atheris.Setup([sys.argv[0], *options, folder], once)
+        folders, most = [temporary], 4096
+        if grow:  # what reaches new branches goes into the first folder, in inputs that stay small
+            (FOLDER / name).mkdir(parents=True, exist_ok=True)
+            folders, most = [str(FOLDER / name), temporary], 300
+        limits = [f"-max_total_time={seconds:.0f}", f"-max_len={most}", "-timeout=10"]
+        atheris.Setup([sys.argv[0], *limits, f"-artifact_prefix={FOUND}/{name}-", *folders], once)
         atheris.Fuzz()
 
 
@@ -88,6 +87,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="default: all")
     parser.add_argument("--minutes", type=float, default=10, help="for all targets together")
     parser.add_argument("--engine", choices=("atheris", "hypothesis"), help="default: atheris where it is installed")
+    parser.add_argument("--grow", action="store_true", help="keep what reaches new branches in fuzz/corpus (atheris)")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # of Pillow, over odd files
@@ -99,19 +99,10 @@ def main() -> int:
         if engine == "hypothesis":
             print(f"{name}: {by_hypothesis(name, seconds):,} inputs, none breaks it", flush=True)
         elif args.alone:
-            by_atheris(name, seconds)
+            by_atheris(name, seconds, args.grow)
         else:  # libFuzzer ends its process
-            command = [
-                sys.executable,
-                "-m",
-                "fuzz",
-                name,
-                "--minutes",
-                str(seconds / 60),
-                "--engine",
-                "atheris",
-                "--alone",
-            ]
+            words = [name, "--minutes", str(seconds / 60), "--engine", "atheris", "--alone"]
+            command = [sys.executable, "-m", "fuzz", *words, *(["--grow"] if args.grow else [])]
             broken += bool(subprocess.run(command, check=False).returncode)
     return int(broken > 0)
 

@@ -71,3 +71,13 @@ def test_the_crop_of_a_contact_sheet_begins_at_its_corner(tmp_path):
         if np.array_equal(pixels[top : top + 5, left : left + 10], picture[4:9, 7:17])
     ]
     assert len(found) == 1
+
+
+def test_sizes_of_a_contact_sheet(tmp_path):
+    """Letters of 16 pixels: gaps of 16, lines of 24, and half a gap between a picture and its caption."""
+    small, tall = np.zeros((10, 20, 3), np.uint8), np.zeros((30, 5, 3), np.uint8)
+    assert contact_sheet([[Cell(small, "a")]], tmp_path / "a.png").size == (52, 10 + 24 + 8 + 2 * 16)
+    rows = [[Cell(small, "a"), Cell(tall, "b\nc")], [Cell(small, "d")]]
+    assert contact_sheet(rows, tmp_path / "b.png").size == (2 * 36 + 16, 30 + 48 + 8 + 10 + 24 + 8 + 3 * 16)
+    wide = np.zeros((4, 440, 3), np.uint8)
+    assert contact_sheet([[Cell(wide, "a")]], tmp_path / "c.png").size == (440 + 40, 4 + 30 + 10 + 40)

@@ -119,3 +119,16 @@ def test_damaged_exif_does_not_keep_a_picture_from_being_read(keep):
     data[place : place + 4] = b"\xff\xff\xff\xff"
     picture = read_picture(bytes(data), keep_metadata=keep)
     assert sorted(picture.rgb.shape) == [3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "exif_bytes",
+    [
+        b"II*\0\x08\0\0\0\x01\0\x12\1\3\0\1\0\0\0\6\0\0\0",  # ends with its only entry
+        b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0 and more",
+    ],
+)
+def test_only_the_orientation_changes(exif_bytes):
+    turned = Metadata(exif=exif_bytes).upright().exif
+    assert turned == exif_bytes.replace(b"\6", b"\1")
+    assert not Metadata(exif=exif_bytes).says_more_than_orientation()

@@ -1,9 +1,12 @@
+from binascii import crc_hqx
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pqmim.bitstream import varint
 from pqmim.errors import DamagedFile, PqmimError
-from pqmim.integrations.packets import Joiner, join, split
+from pqmim.integrations.packets import MOST_PACKETS, Joiner, join, split
 
 
 @given(st.binary(min_size=1, max_size=3000), st.integers(16, 300))
@@ -78,3 +81,12 @@ def test_a_claim_costs_nothing():
 def test_absurd_packets(data, mtu):
     with pytest.raises(PqmimError):
         split(data, mtu)
+
+
+def test_an_absurd_number_is_damage_and_costs_nothing():
+    for number, damaged in ((MOST_PACKETS - 1, 0), (MOST_PACKETS, 1), (2**34, 1)):
+        body = b"\7" + varint.pack(number) + b"x"
+        joiner = Joiner()
+        assert joiner.feed(body + crc_hqx(body, 0xFFFF).to_bytes(2, "big")) == (not damaged)
+        assert joiner.result().damaged == damaged
+        assert len(joiner.result().missing) == (0 if damaged else number)

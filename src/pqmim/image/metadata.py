@@ -56,9 +56,7 @@ class Metadata:
     @classmethod
     def of(cls, image: Image.Image) -> "Metadata":
         """That of a loaded image, whatever its format calls it. The orientation is as it was."""
-        exif = image.info.get("exif") or b""
-        if not exif and image.format == "TIFF":
-            exif = _exif_of_tiff(image)
+        exif = _exif_of_tiff(image) if image.format == "TIFF" else image.info.get("exif") or b""
         xmp = image.info.get("xmp") or image.info.get(_XMP_OF_PNG) or b""
         icc = image.info.get("icc_profile") or b""
         return cls(bytes(exif).removeprefix(_PREFIX), bytes(icc), xmp.encode() if isinstance(xmp, str) else bytes(xmp))

@@ -24,7 +24,7 @@ def pack_colour(rgb: Pixels) -> bytes | None:
     first = rgb[0, 0]
     if not (rgb == first).all():
         return None
-    return bytes(first[:1] if is_grey(rgb[:1, :1]) else first)
+    return bytes(first[:1] if len(set(first.tolist())) == 1 else first)
 
 
 def unpack_colour(data: bytes, height: int, width: int) -> Pixels:

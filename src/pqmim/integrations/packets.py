@@ -19,6 +19,9 @@ from pqmim.errors import DamagedFile, PqmimError
 LEAST_MTU, MOST_MTU = 16, 65535
 """Bytes of a packet. LoRaWAN carries 51 at its slowest data rate in Europe and 222 at its fastest ones."""
 
+MOST_PACKETS = 1 << 20
+"""Packets of a file; a larger number is damage, since all that are missing before it are listed."""
+
 _CHECK = 2
 
 
@@ -93,6 +96,9 @@ class Joiner:
         number, position = _parse_varint(packet, 1)
         if self._name not in (None, packet[0]):
             raise PqmimError(f"packet {number} belongs to another file")
+        if number >= MOST_PACKETS:
+            self._damaged += 1
+            return False
         self._name = packet[0]
         if number == 0:
             self._length, position = _parse_varint(packet, position)
