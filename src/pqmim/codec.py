@@ -225,7 +225,7 @@ class Codec:
             received: codes, as `receive` finds them.
             seed: draws the same codes on every machine.
             temperature: 1 draws as often as the prior says, less keeps to what is likely.
-            steps: the surest codes first, in that many steps a group; None draws in the order of files.
+            steps: the surest codes first, in that many steps a group; None draws in an order made for it, see `coding.drawing`.
 
         Raises:
             BadArgument: an option is out of range.

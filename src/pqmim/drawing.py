@@ -19,26 +19,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pqmim.coding.drawing import Drawing
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import Turn, context_of, sample
+from pqmim.coding.loop import Turn, context_of, drawing_turns, sample
 from pqmim.coding.prior import UNIT, Prior
 from pqmim.coding.sampler import Sampler
-from pqmim.coding.schedule import ranks
 from pqmim.image.scale import enlarge, shrink
 
 STRIDE = 16  # pixels that a position spans on each side
 LEAST = 4  # positions on the shorter side of the smallest scale
 SMALLEST = 3  # the smallest scale is 1 / 2**3 of the picture
 
-COARSE_RANKS: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+
 FINE_RANKS: tuple[int, ...] = (0, 4, 16)
-"""How many of the 16 ranks of a 4x4 tile are known before each pass, and after the last."""
+"""How many of the 16 ranks of a 4x4 tile are known before each pass of fine codes, and after the last."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +116,8 @@ class Known:
 
 def passes(grid: Grid, plan: Plan) -> Iterator[Turn]:
     """The turns that draw all codes of a grid: coarse sub-quantizers first, some at a time, in growing stages."""
-    rank = ranks(grid.height, grid.width)
-    boundary = min(plan.boundary, grid.active)
-    few, many = plan.together
-    parts = [(start, min(start + few, boundary), COARSE_RANKS, plan.coarse) for start in range(0, boundary, few)]
-    parts += [
-        (start, min(start + many, grid.active), FINE_RANKS, plan.fine) for start in range(boundary, grid.active, many)
-    ]
-    for start, stop, stages, temperature in parts:
-        for low, high in pairwise(stages):
-            positions = np.flatnonzero((rank >= low) & (rank < high))
-            if len(positions):
-                yield Turn(range(start, stop), positions, None, max(1, round(UNIT * temperature)))
+    temperatures = max(1, round(UNIT * plan.coarse)), max(1, round(UNIT * plan.fine))
+    return drawing_turns(grid, Drawing(plan.boundary, plan.together, fine=FINE_RANKS, temperatures=temperatures))
 
 
 def draw(grid: Grid, studio: Studio, plan: Plan, seed: int) -> None:

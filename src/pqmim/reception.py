@@ -1,7 +1,6 @@
 """Bytes to codes, over any form of the prior, without torch where the form needs none."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Literal
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from pqmim.bitstream.container import Container
 from pqmim.bitstream.header import Header
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import context_of, decode, expect, information, sample, surest_first, turns
+from pqmim.coding.loop import context_of, decode, draw, expect, information, surest_first, turns
 from pqmim.coding.prior import Prior
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
@@ -111,10 +110,10 @@ class Reception:
         return grid
 
     def draw(self, grid: Grid, quality: int, sampler: Sampler, steps: int | None = None) -> None:
-        """Draw all codes that are not known: as files are coded, or the surest first in that many `steps` a group."""
+        """Draw all codes that are not known: in an order made for it, or the surest first in `steps` a group."""
         context, groups = context_of(self.prior, grid, quality), self.release.record.groups
         if steps is None:
-            sample(grid, context, (replace(turn, temperature=sampler.heat) for turn in turns(groups, grid)), sampler)
+            draw(grid, context, sampler)
         else:
             surest_first(grid, context, groups, sampler, steps)
 

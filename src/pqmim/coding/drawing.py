@@ -6,37 +6,43 @@ positions in more stages. The order is fixed; orders that follow the prior's con
 (Besnier et al., arXiv 2503.17076).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pqmim.coding.schedule import Group, ranks
+from pqmim.coding.prior import UNIT
+from pqmim.coding.schedule import ranks
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """How codes are drawn.
+    """How codes are drawn: coarse ones, which are colour and structure, and fine ones each in their way.
 
     Attributes:
-        coarse: the first `coarse` sub-quantizers are drawn in smaller passes.
-        few: most sub-quantizers of a pass among those.
-        many: most sub-quantizers of a pass among the others.
-        stages: how many of the 16 ranks of positions are known after each stage.
-        cold: temperature of the first group, in sixteenths of that of the last one; those between lie between.
+        boundary: sub-quantizers below are coarse.
+        together: most coarse and most fine sub-quantizers that one pass draws.
+        coarse: how many of the 16 ranks of positions are known before each pass of coarse ones, and after the last.
+        fine: the same for fine ones.
+        temperatures: of coarse and of fine ones, in sixteenths.
         redraws: how often what is least likely, given all the rest, is drawn again.
         redrawn: the share of positions that is, in sixteenths.
     """
 
-    coarse: int = 26
-    few: int = 4
-    many: int = 16
-    stages: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)
-    cold: int = 8
+    boundary: int = 26
+    together: tuple[int, int] = (4, 16)
+    coarse: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+    fine: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
+    temperatures: tuple[int, int] = (UNIT, UNIT)
     redraws: int = 0
     redrawn: int = 5
+
+    def heated(self, heat: int) -> "Drawing":
+        """The same with both temperatures times `heat` sixteenths, no less than one."""
+        coarse, fine = (max(1, temperature * heat // UNIT) for temperature in self.temperatures)
+        return replace(self, temperatures=(coarse, fine))
 
 
 @dataclass(frozen=True)
@@ -51,28 +57,24 @@ class Draw:
     high: int
     temperature: int
 
-    def positions(self, height: int, width: int) -> NDArray[np.int64]:
-        """Flat indices, in raster order, of the positions drawn: (n,)."""
-        rank = ranks(height, width)
-        return np.flatnonzero((rank >= self.low) & (rank < self.high))
+    def positions(self, unknown: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Flat indices, in raster order, of the positions drawn (n,), of those that are `unknown` (h, w).
+
+        Stages share the ranks that are there. Where every other position is known, as on a chessboard, half are.
+        """
+        rank = ranks(*unknown.shape)
+        there = np.unique(rank[unknown.ravel()])
+        rank = np.searchsorted(there, rank) * 16 // max(1, len(there))
+        return np.flatnonzero(unknown.ravel() & (rank >= self.low) & (rank < self.high))
 
 
-def draws(groups: Sequence[Group], active: int, heat: int, drawing: Drawing) -> Iterator[Draw]:
-    """The passes that draw the first `active` sub-quantizers at a temperature `heat`, in sixteenths, in order."""
-    sent = [group for group in groups if group.start < active]
-    for index, group in enumerate(sent):
-        part = len(sent) - 1 or 1
-        temperature = max(1, heat * (drawing.cold * (part - index) + 16 * index) // (16 * part))
-        for coded in _chunks(range(group.start, min(group.stop, active)), drawing):
-            for low, high in zip((0, *drawing.stages), drawing.stages):
-                yield Draw(coded, low, high, temperature)
-
-
-def _chunks(coded: range, drawing: Drawing) -> Iterator[range]:
-    """A group in parts of about one size, each no larger than a pass may be."""
-    start = coded.start
-    for stop in sorted({min(max(drawing.coarse, coded.start), coded.stop), coded.stop} - {start}):
-        parts = -(-(stop - start) // (drawing.few if start < drawing.coarse else drawing.many))
-        edges = [start + (stop - start) * part // parts for part in range(parts + 1)]
-        yield from (range(*edge) for edge in pairwise(edges))
-        start = stop
+def draws(active: int, drawing: Drawing) -> Iterator[Draw]:
+    """The passes that draw the first `active` sub-quantizers, coarse ones first, in order."""
+    boundary = min(drawing.boundary, active)
+    parts = (0, boundary), (boundary, active)
+    for (start, stop), most, stages, temperature in zip(
+        parts, drawing.together, (drawing.coarse, drawing.fine), drawing.temperatures
+    ):
+        for first in range(start, stop, most):
+            for low, high in pairwise(stages):
+                yield Draw(range(first, min(first + most, stop)), low, high, temperature)

@@ -9,7 +9,7 @@ become known to the prior when the turn ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,20 +126,26 @@ def sample(grid: Grid, context: Context, order: Iterable[Turn], sampler: Sampler
     fill(grid, context, _open(grid, order), drawn)
 
 
-def draw(grid: Grid, context: Context, groups: Sequence[Group], sampler: Sampler, drawing: Drawing = DRAWING) -> None:
+def drawing_turns(grid: Grid, drawing: Drawing) -> Iterator[Turn]:
+    """The turns in which the codes that a grid does not know now are drawn, with the whole prior."""
+    unknown = ~grid.known
+    for step in draws(grid.active, drawing):
+        open_here = unknown[step.sub_quantizers.start : step.sub_quantizers.stop].any(0)
+        positions = step.positions(open_here.reshape(grid.height, grid.width))
+        if len(positions):
+            yield Turn(step.sub_quantizers, positions, None, step.temperature)
+
+
+def draw(grid: Grid, context: Context, sampler: Sampler, drawing: Drawing = DRAWING) -> None:
     """Draw all codes that are not known, in an order made for it: see `drawing`."""
     unknown = ~grid.known
-    order = list(draws(groups, grid.active, sampler.heat, drawing))
-    for step in order:
-        turn = Turn(step.sub_quantizers, step.positions(grid.height, grid.width), None, step.temperature)
-        sample(grid, context, [turn], sampler)
-    for _ in range(drawing.redraws):
-        for step in order:
-            positions = step.positions(grid.height, grid.width)
-            positions = positions[unknown[step.sub_quantizers.start : step.sub_quantizers.stop, positions].all(0)]
-            if len(positions):
-                turn = Turn(step.sub_quantizers, positions, None, step.temperature)
-                _redraw(grid, context, turn, sampler, -(-len(positions) * drawing.redrawn // 16))
+    order = list(drawing_turns(grid, drawing.heated(sampler.heat)))
+    sample(grid, context, order, sampler)
+    for turn in order * drawing.redraws:
+        coded = turn.sub_quantizers
+        drawn = turn.positions[unknown[coded.start : coded.stop, turn.positions].all(0)]
+        if len(drawn):
+            _redraw(grid, context, replace(turn, positions=drawn), sampler, -(-len(drawn) * drawing.redrawn // 16))
 
 
 def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler: Sampler, steps: int) -> None:
