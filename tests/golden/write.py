@@ -41,7 +41,7 @@ def main() -> None:
             "mean": [round(float(value), 3) for value in decoded.mean((0, 1))],
         }
         if name.endswith("-q20.pqm"):
-            records[name]["drawn"] = {str(steps or "file"): drawn(codec, data, steps) for steps in (None, 3)}
+            records[name]["drawn"] = {str(steps or "plan"): drawn(codec, data, steps) for steps in (None, 3)}
     (FOLDER / "digests.json").write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
 
 

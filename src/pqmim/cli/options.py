@@ -95,13 +95,13 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """How codes are drawn."""
     parser.add_argument("--seed", type=values.seed, default=0, metavar="N", help="of what is drawn (default: 0)")
     parser.add_argument(
-        "--temperature", type=values.temperature, metavar="T", help="less: plainer (default: 1, or 0.25 to complete)"
+        "--temperature", type=values.temperature, metavar="T", help="less: plainer (default: 1, or 0.5 to complete)"
     )
     parser.add_argument(
         "--order",
         type=values.positive,
         metavar="STEPS",
-        help="draw the surest codes first, in so many steps a group; default: in the order of a file",
+        help="draw the surest codes first, in so many steps a group; default: in an order made for it",
     )
 
 

@@ -35,7 +35,7 @@ class Drawing:
     together: tuple[int, int] = (4, 16)
     coarse: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
     fine: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
-    temperatures: tuple[int, int] = (UNIT, UNIT)
+    temperatures: tuple[int, int] = (UNIT // 2, UNIT)
     redraws: int = 0
     redrawn: int = 5
 
