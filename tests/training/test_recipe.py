@@ -15,7 +15,7 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 def test_shipped_recipes_are_valid(path):
     recipe = load(path)
     assert recipe.name == path.stem
-    assert recipe.kind == "pqmim" or recipe.kind in rivals.REGISTRY
+    assert recipe.kind in {"pqmim", "vivid", *rivals.REGISTRY}
     assert recipe.lambdas == sorted(recipe.lambdas)
 
 

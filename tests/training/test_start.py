@@ -168,9 +168,9 @@ def test_the_thesis_is_one_command(written, folder, tmp_path, monkeypatch):
     script["main"]()
     scalar, vector = json.loads(found.read_text())["variants"]
     assert scalar["sub_quantizers"] == 40 and (vector["sub_quantizers"], vector["widest"]) == (1, 40)
-    assert max(vector["refined"]["bpp"]) < 0.1 * max(scalar["refined"]["bpp"])  # one code a position
+    assert max(vector["refined"]["bpp"]) < 0.2 * max(scalar["refined"]["bpp"])  # one code a position
     assert max(scalar["plain"]["psnr"]) > max(vector["plain"]["psnr"])
-    assert scalar["refined"]["bd_rate"] in (0, None) and vector["refined"]["bd_rate"] is None
+    assert scalar["refined"]["bd_rate"] in (0, None) and "bd_rate" in vector["plain"]
 
 
 @pytest.mark.slow
