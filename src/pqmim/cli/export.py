@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
 
-        from pqmim.integrations.onnx import export
+        from pqmim.onnx import export
         from pqmim.release import load
 
         paths = export(load(args.weights), args.folder)

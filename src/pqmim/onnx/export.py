@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from pqmim.errors import PqmimError
-from pqmim.integrations.onnx.pixels import Pixels
-from pqmim.integrations.onnx.prior import OnnxPrior, geometry
-from pqmim.integrations.onnx.trunk import Trunk
 from pqmim.models.modules import Modules
 from pqmim.models.prior.numpy import NumpyPrior
 from pqmim.models.transforms import Synthesis
+from pqmim.onnx.pixels import Pixels
+from pqmim.onnx.prior import OnnxPrior, geometry
+from pqmim.onnx.trunk import Trunk
 from pqmim.release import Release
 
 OPSET = 18

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pqmim.integrations.onnx.prior import OnnxPrior, geometry
-from pqmim.integrations.onnx.trunk import Trunk
 from pqmim.models.prior.numpy import NumpyPrior
+from pqmim.onnx.prior import OnnxPrior, geometry
+from pqmim.onnx.trunk import Trunk
 from pqmim.release import load
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ What surrounds them (header, range coder, schedule, embedding, heads, codebooks)
 shows it for ONNX Runtime.
 """
 
-from pqmim.integrations.onnx.export import export
-from pqmim.integrations.onnx.prior import OnnxPrior
+from pqmim.onnx.export import export
+from pqmim.onnx.prior import OnnxPrior
 
 __all__ = ["OnnxPrior", "export"]
