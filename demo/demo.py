@@ -75,7 +75,8 @@ def main() -> None:
     cells += [Cell(trial.image, trial.caption()) for trial in trials]
     contact_sheet([cells[:3], cells[3:]], OUT / "coffee.png", force=True)
     print(f"\nAll side by side: {opening(OUT / 'coffee.png')}")
-    print("Your own photo:   .venv/bin/pqmim photo.jpg photo.pqm, or a page to drop it on: .venv/bin/pqmim serve")
+    print("Your own photo:   .venv/bin/pqmim photo.jpg photo.pqm")
+    print("A page to try:    .venv/bin/pip install '.[serve,qr]' && .venv/bin/pqmim serve --open")
 
 
 def opening(path: Path) -> str:
