@@ -71,18 +71,10 @@ class Codewords:
         """The picture of a (width, height) that a synthesis makes at a fractional rate."""
         everywhere = synthesis.uniform and (self.expected is None or len(self.expected) == 1)
         rows, columns = (self._runs(axis) if everywhere else None for axis in (1, 2))
-        repeats = iter(rows[1].tolist()) if rows else None
-        image, top = Image.new("RGB", size), 0
-        for strip in synthesis(self._strips(rows and rows[0], columns and columns[0]), rate):
-            if columns:
-                blocks = strip.reshape(len(strip), -1, STRIDE, 3)
-                strip = blocks.repeat(columns[1], 1).reshape(len(strip), -1, 3)
-            for part in np.split(strip, len(strip) // STRIDE) if repeats else (strip,):
-                band = Image.fromarray(part)
-                for _ in range(next(repeats) if repeats else 1):
-                    image.paste(band, (0, top))
-                    top += band.height
-        return image
+        strips = synthesis(self._strips(rows and rows[0], columns and columns[0]), rate)
+        if columns:
+            strips = (_widened(strip, columns[1]) for strip in strips)
+        return _assembled(strips, rows and rows[1], size)
 
     def _strips(self, rows: NDArray[np.intp] | None, columns: NDArray[np.intp] | None) -> Iterator[Floats]:
         """Codewords (k, w, C) of the rows and columns that are computed."""
@@ -117,18 +109,7 @@ class Codewords:
             for start in range(0, length - 1, 64):  # some lines at a time, to bound memory
                 part = lines[start : start + 65]
                 changes[start : start + 64] |= (part[1:] != part[:-1]).any((1, 2))
-        edges = np.array([0, *(np.flatnonzero(changes) + 1), length])
-        kept: list[int] = []
-        shown: list[int] = []
-        for first, last in pairwise(edges.tolist()):
-            middle = last - first - 2 * HALO
-            if middle <= 1:
-                kept += range(first, last)
-                shown += [1] * (last - first)
-            else:  # the runs of equal lines are framed by other lines, or by the picture's edges
-                kept += [*range(first, first + HALO + 1), *range(last - HALO, last)]
-                shown += [1] * HALO + [middle] + [1] * HALO
-        return (np.array(kept), np.array(shown)) if len(kept) < length else None
+        return _runs_of(changes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +139,52 @@ class Sketch:
 
     def picture(self, synthesis: Synthesis, rate: float, size: tuple[int, int]) -> Image.Image:
         """See `Codewords.picture`."""
-        image, top = Image.new("RGB", (-(-size[0] // SQUARE), -(-size[1] // SQUARE))), 0
-        rows = max(1, POSITIONS // self.vectors.shape[1])
-        for strip in synthesis((self.vectors[i : i + rows] for i in range(0, len(self.vectors), rows)), rate):
-            image.paste(Image.fromarray(strip), (0, top))
-            top += len(strip)
+        runs = _runs_of((self.vectors[1:] != self.vectors[:-1]).any((1, 2))) if synthesis.uniform else None
+        vectors = self.vectors[runs[0]] if runs else self.vectors
+        rows = max(1, POSITIONS // vectors.shape[1])
+        strips = synthesis((vectors[i : i + rows] for i in range(0, len(vectors), rows)), rate)
+        image = _assembled(strips, runs and runs[1], (-(-size[0] // SQUARE), -(-size[1] // SQUARE)))
         return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _runs_of(changes: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.int64]] | None:
+    """Lines that are computed, and how often each is shown; None: all, once.
+
+    Args:
+        changes: (n - 1,) whether a line differs from the one before.
+    """
+    length = len(changes) + 1
+    edges = np.array([0, *(np.flatnonzero(changes) + 1), length])
+    kept: list[int] = []
+    shown: list[int] = []
+    for first, last in pairwise(edges.tolist()):
+        middle = last - first - 2 * HALO
+        if middle <= 1:
+            kept += range(first, last)
+            shown += [1] * (last - first)
+        else:  # the runs of equal lines are framed by other lines, or by the picture's edges
+            kept += [*range(first, first + HALO + 1), *range(last - HALO, last)]
+            shown += [1] * HALO + [middle] + [1] * HALO
+    return (np.array(kept), np.array(shown)) if len(kept) < length else None
+
+
+def _widened(strip: Pixels, shown: NDArray[np.int64]) -> Pixels:
+    """A strip of which columns of positions are `shown` so often."""
+    blocks = strip.reshape(len(strip), -1, STRIDE, 3)
+    return blocks.repeat(shown, 1).reshape(len(strip), -1, 3)
+
+
+def _assembled(strips: Iterator[Pixels], shown: NDArray[np.int64] | None, size: tuple[int, int]) -> Image.Image:
+    """A picture of strips, of which rows of positions are `shown` so often."""
+    image, top = Image.new("RGB", size), 0
+    repeats = None if shown is None else iter(shown.tolist())
+    for strip in strips:
+        for part in np.split(strip, len(strip) // STRIDE) if repeats else (strip,):
+            band = Image.fromarray(part)
+            for _ in range(next(repeats) if repeats else 1):
+                image.paste(band, (0, top))
+                top += band.height
+    return image
 
 
 class NumpySynthesis:
