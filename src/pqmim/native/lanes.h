@@ -122,7 +122,7 @@ enum { UNIT = UNIT16, OFFSET = 0 };
         vec sum[TOKENS][2];                                                                                     \
         for (int t = 0; t < TOKENS; t++)                                                                        \
             sum[t][0] = sum[t][1] = vec_zero();                                                                 \
-        for (int g = 0; g < groups; g++) {                                                                      \
+        _Pragma("GCC unroll 2") for (int g = 0; g < groups; g++) {                                              \
             vec left = vec_load(w), right = vec_load(w + LANES * (UNIT));                                       \
             w += PANEL * (UNIT);                                                                                \
             for (int t = 0; t < TOKENS; t++) {                                                                  \
