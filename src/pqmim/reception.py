@@ -1,5 +1,6 @@
 """Bytes to codes, over any form of the prior, without torch where the form needs none."""
 
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
@@ -20,7 +21,7 @@ from pqmim.rendering import STRIDE, Codewords, Sketch
 from pqmim.threads import usable
 
 Form = Literal["auto", "compiled", "torch", "numpy"]
-FORMS: tuple[Form, ...] = ("compiled", "torch", "numpy")  # in the order in which they are tried
+FORMS: tuple[Form, ...] = ("compiled", "torch")  # in the order in which they are tried
 
 LEAST_BITS = 0.005
 """Bits: less than a symbol takes whose frequency is the largest possible, 65281 of 65536: 0.0056 bits."""
@@ -39,7 +40,8 @@ def prior_of(release: Release, form: Form = "auto", device: str = "cpu", threads
 
     Args:
         release: whose prior it is.
-        form: `compiled` (C), `torch` or `numpy`; `auto` is the first of them that is there.
+        form: `compiled` (C), `torch` or `numpy`. `auto` is compiled where the library is there, or else torch where the
+            process has loaded it already, or else NumPy: loading torch takes longer than it saves on a photo.
         device: where the torch form runs; another one than the CPU means that form.
         threads: the most that the compiled form uses for one picture; None: as many as `threads.usable` says.
 
@@ -47,7 +49,8 @@ def prior_of(release: Release, form: Form = "auto", device: str = "cpu", threads
         PqmimError: the tensors leave the bounds of the arithmetic, or the form that was asked for is not installed.
     """
     if form == "auto":
-        for tried in FORMS if device == "cpu" else ("torch",):
+        loaded = FORMS if "torch" in sys.modules else ("compiled",)
+        for tried in loaded if device == "cpu" else ("torch",):
             try:
                 return prior_of(release, tried, device, threads)
             except (ImportError, PqmimError):  # a prior that is wrong is so in the last form, too
