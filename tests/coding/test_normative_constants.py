@@ -55,3 +55,11 @@ def test_seeds_wrap_where_the_key_ends():
     table = np.array([[0, 100, 40000, 65536]], np.int32).repeat(50, 0)
     assert np.array_equal(Sampler(2**128 + 3).draw(table), Sampler(3).draw(table))
     assert not np.array_equal(Sampler(2**127 + 3).draw(table), Sampler(3).draw(table))
+
+
+def test_golden_noise():
+    """Of numbers near 0, whose logarithms differ by most, and of others."""
+    assert Sampler(3).noise(8, 1, 4, 4).tolist() == [-16, -94, -72, -41, -44, -74, -102, -71]
+    assert Sampler(3).noise(8, 5, 1, 4).tolist() == [-20, -118, -90, -52, -55, -93, -128, -89]
+    many = Sampler(3).noise(200_000, 1, 4, 4)
+    assert (int(many.min()), int(many.max()), int(many.sum())) == (-128, 0, -12189490)
