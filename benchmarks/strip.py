@@ -8,7 +8,6 @@ enlarged again, has the least squared error. A rival that fits at no size leaves
 
 import argparse
 import io
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from pqmim.image.contact_sheet import Cell, contact_sheet
 PHOTO = Path(__file__).parents[1] / "demo" / "coffee.png"
 SIZES = (200, 1_000, 10_000)  # bytes
 SHARES = (1.0, 0.75, 0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.06, 0.04)  # of the width
-QUALITIES = range(0, 91, 10)
+QUALITIES = range(0, 100, 3)
 RIVALS = {"WebP": ("WEBP", {"method": 6}), "AVIF": ("AVIF", {"speed": 6})}
 WIDTH = 360  # of a picture in the strip, pixels
 
@@ -50,17 +49,18 @@ def ours(codec: Codec, photo: Image.Image, size: int, look: str) -> Cell:
 def rival(photo: Image.Image, name: str, form: str, options: dict, size: int) -> Cell:
     """The photo through the rival's best file of at most so many bytes."""
     best: tuple[float, int, Image.Image] | None = None
-    for share, quality in product(SHARES, QUALITIES):
+    for share in SHARES:
         small = photo.resize([max(1, round(side * share)) for side in photo.size], Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        small.save(buffer, form, quality=quality, **options)
-        if buffer.tell() > size:
-            break  # higher qualities are longer
-        with Image.open(buffer) as decoded:
-            picture = decoded.convert("RGB").resize(photo.size, Image.Resampling.BICUBIC)
-        fidelity = psnr(np.asarray(photo), np.asarray(picture))
-        if best is None or fidelity > best[0]:
-            best = fidelity, buffer.tell(), picture
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            small.save(buffer, form, quality=quality, **options)
+            if buffer.tell() > size:
+                break  # higher qualities are longer
+            with Image.open(buffer) as decoded:
+                picture = decoded.convert("RGB").resize(photo.size, Image.Resampling.BICUBIC)
+            fidelity = psnr(np.asarray(photo), np.asarray(picture))
+            if best is None or fidelity > best[0]:
+                best = fidelity, buffer.tell(), picture
     if best is None:
         return Cell(Image.new("RGB", (WIDTH, WIDTH * photo.height // photo.width), "#eeeef2"), f"{name}\ndoes not fit")
     return cell(photo, best[2], name, best[1])
