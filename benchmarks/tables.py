@@ -85,7 +85,7 @@ def figure(words: Sequence[str]) -> str:
     """A figure in a sentence, by what its comment says after `figure`.
 
     `bd MEASURE REFERENCE BAND [CODEC]` is a BD-rate on Kodak, with _ for blanks in the reference's name. `json FILE
-    PATH FORMAT` is a value of a file in results/ by its keys, with / between them.
+    PATH FORMAT` is a value of a file in results/ by its keys, with / between them and _ for blanks.
     """
     kind, *rest = words
     if kind == "bd":
@@ -95,7 +95,7 @@ def figure(words: Sequence[str]) -> str:
     file, path, form = rest
     value = result(file)
     for key in path.split("/"):
-        value = value[int(key) if isinstance(value, list) else key]
+        value = value[int(key) if isinstance(value, list) else key.replace("_", " ") if key not in value else key]
     return format(value, form)
 
 
