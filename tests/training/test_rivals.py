@@ -128,7 +128,7 @@ def test_other_transforms_are_refused(write, folder, transforms, tmp_path, chang
     shutil.copy(transforms, tmp_path)
     path = write("hyperprior")
     path.write_text(path.read_text().replace(*changed))
-    with pytest.raises(RecipeError, match=r"transforms\.pt has other transforms or lambdas"):
+    with pytest.raises(RecipeError, match=r"transforms\.pt: has other transforms or lambdas"):
         train(path, folder, Run.start(tmp_path))
 
 
@@ -137,7 +137,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(write, folder, tmp_path, kind
     path = write(kind, steps=4)
     train(path, folder, Run.start(tmp_path / "whole"))
     for _ in range(3):
-        with pytest.raises(Unfinished, match=f"{kind} stopped"):
+        with pytest.raises(Unfinished, match=f"{kind}: stopped"):
             train(path, folder, Run.start(tmp_path / "parts", minutes=0))
     train(path, folder, Run.start(tmp_path / "parts", minutes=0))
     whole, parts = ((tmp_path / run / f"{kind}.safetensors").read_bytes() for run in ("whole", "parts"))
