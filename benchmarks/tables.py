@@ -152,18 +152,19 @@ def intervals() -> str:
     codecs = result("kodak/codecs.json")["codecs"]
     tables = {measure: bd_tables(codecs, {}, measure) for measure in ("psnr", "ms_ssim")}
     rows = []
-    for reference in tables["psnr"]:
-        cells = []
+    for reference, bands in tables["psnr"].items():
+        band, cells = list(bands)[-1], []
         for measure, table in tables.items():
-            row = table[reference]["whole"]
-            found = bd_interval(codecs, (reference, "pqmim"), row, measure)
-            value = row.percent["pqmim"]
+            row = table.get(reference, {}).get(band)
+            value = None if row is None else row.percent["pqmim"]
+            found = None if row is None else bd_interval(codecs, (reference, "pqmim"), row, measure)
             spread = "" if found is None else f" ({found[0]:+.1f} to {found[1]:+.1f})"
             cells.append("" if value is None else f"{value:+.1f} %{spread}")
+        rates = bands[band].rates
         singles = [value for value in per_photo_bd_rates(codecs, (reference, "pqmim")).values() if value is not None]
         fewer = f"{sum(value < 0 for value in singles)} of {len(singles)}"
-        rows.append([REFERENCES[reference], *cells, fewer])
-    return markdown(["pqmim against", "PSNR", "MS-SSIM", "photos on which it needs fewer bits"], rows)
+        rows.append([REFERENCES[reference], f"{rates[0]:.2f} to {rates[1]:.2f}", *cells, fewer])
+    return markdown(["pqmim against", "its bpp", "PSNR", "MS-SSIM", "photos on which it needs fewer bits"], rows)
 
 
 def dial() -> str:

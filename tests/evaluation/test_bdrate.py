@@ -35,27 +35,27 @@ def test_a_band_of_rates_is_the_references():
     assert quality_span((RATES, QUALITIES), (0.01, 10)) == (25.0, 36.2)
 
 
-def test_the_cells_of_a_row_are_over_one_interval():
-    """The worse codec reaches less of the band, so that the better one is compared over that part alone too."""
+def test_the_cells_of_a_row_are_over_what_the_first_codec_reaches():
     reference = (RATES, QUALITIES)
     short = (1.25 * RATES, np.array([25.0, 28.1, 31.5, 34.0, 35.6]))
     bent = (RATES * np.array([0.5, 0.5, 0.5, 0.5, 1.0]), QUALITIES)  # half the rate up to 34 dB, the same at the top
-    alone = compare(reference, {"bent": bent}, (0.2, 1.5))
-    both = compare(reference, {"bent": bent, "short": short}, (0.2, 1.5))
-    assert alone is not None and both is not None
-    assert alone.qualities == pytest.approx((28.1, 36.2)) and both.qualities == pytest.approx((28.1, 35.6))
-    for row, tests in ((alone, {"bent": bent}), (both, {"bent": bent, "short": short})):
-        assert row.percent == {name: bd_rate(reference, test, row.qualities) for name, test in tests.items()}
-    assert both.percent["bent"] < alone.percent["bent"] - 0.5
-    assert both.rates[0] == pytest.approx(0.2) and 0.8 < both.rates[1] < 1.5
+    wide = compare(reference, {"bent": bent, "short": short}, (0.2, 1.5))
+    narrow = compare(reference, {"short": short, "bent": bent}, (0.2, 1.5))
+    assert wide is not None and narrow is not None
+    assert wide.qualities == pytest.approx((28.1, 36.2)) and narrow.qualities == pytest.approx((28.1, 35.6))
+    assert wide.percent == {"bent": bd_rate(reference, bent, wide.qualities), "short": None}
+    assert narrow.percent["bent"] == bd_rate(reference, bent, narrow.qualities) < wide.percent["bent"] - 0.5
+    assert narrow.percent["short"] == bd_rate(reference, short, narrow.qualities)
+    assert narrow.rates[0] == pytest.approx(0.2) and 0.8 < narrow.rates[1] < 1.5
 
 
-def test_a_codec_that_reaches_too_little_of_a_band_does_not_narrow_it():
+def test_a_codec_that_reaches_less_than_half_of_a_band_is_no_first():
     reference = (RATES, QUALITIES)
     far = (RATES[:4], QUALITIES[:4] - 6)  # 19 to 28 dB
-    row = compare(reference, {"same": reference, "far": far}, (0.2, 1.5))
+    none = (RATES[:2], QUALITIES[:2])
+    row = compare(reference, {"none": none, "far": far, "same": reference}, (0.2, 1.5))
     assert row is not None
-    assert row.percent == {"same": 0, "far": None} and row.qualities == pytest.approx((28.1, 36.2))
+    assert row.percent == {"none": None, "far": None, "same": 0} and row.qualities == pytest.approx((28.1, 36.2))
     assert compare(reference, {"far": far}, (0.2, 1.5)) is None
     assert compare(reference, {"same": reference}, (2, 3)) is None
 

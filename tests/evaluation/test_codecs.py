@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-import pqmim
 from pqmim import rivals
 from pqmim.errors import PqmimError
 from pqmim.evaluation.codecs import CODECS, MissingCodec, files_by_codec, make_codec
@@ -77,6 +76,7 @@ def test_pqmim_runs_through_the_codec(monkeypatch, name, effort, look):
     class Codec:
         def __init__(self, weights, *, device, threads):
             assert (weights, device, threads) == ("w.safetensors", "cuda", 2)
+            self.release = types.SimpleNamespace(id=0x2BC)
 
         def compress(self, image, quality, *, effort):
             return bytes([quality, 99 if effort is None else effort]) + image.tobytes()
@@ -85,23 +85,23 @@ def test_pqmim_runs_through_the_codec(monkeypatch, name, effort, look):
             return Image.frombytes("RGB", (80, 64), bytes(round(value * (1 - look)) for value in data[2:]))
 
     monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=Codec))
-    monkeypatch.setattr(pqmim, "info", lambda data: {"weights": "abc"})
     codec = make_codec(name, weights="w.safetensors", device="cuda", threads=2)
     data = codec.encode(photo(), codec.settings[-1])
     assert (codec.name, *data[:2]) == (name, 100, 99 if effort is None else effort)
-    assert codec.versions["weights"] == "abc"
+    assert codec.versions["weights"] == "2bc"
     assert np.array_equal(codec.decode(data), np.round(photo() * (1.0 - look)).astype(np.uint8))
 
 
 def test_looks_share_the_files_of_one_coder(monkeypatch):
     monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=FakeCodec))
-    monkeypatch.setattr(pqmim, "info", lambda data: {"weights": "abc"})
     coders = {name: make_codec(name).coder for name in ("pqmim", "pqmim-vivid", "pqmim-look50", "pqmim-fast")}
     assert coders == {"pqmim": "pqmim", "pqmim-vivid": "pqmim", "pqmim-look50": "pqmim", "pqmim-fast": "pqmim-fast"}
     assert make_codec("jpeg").coder == "jpeg"
 
 
 class FakeCodec:
+    release = types.SimpleNamespace(id=1)
+
     def __init__(self, weights, *, device, threads):
         pass
 

@@ -10,7 +10,8 @@ from scipy.interpolate import PchipInterpolator
 Curve = tuple[Sequence[float], Sequence[float]]  # rates in bits a pixel, qualities in dB
 
 MIN_POINTS = 4
-LEAST_SHARE = 0.9  # of a row's qualities that a codec has to reach for a cell in it
+LEAST_SHARE = 0.5  # of the reference's part of a band that the first codec of a row has to reach
+SLACK = 0.02  # dB by which another codec may miss an end of the row's interval
 
 
 @dataclass(frozen=True)
@@ -51,37 +52,37 @@ def bd_rate(reference: Curve, test: Curve, qualities: tuple[float, float] | None
 def compare(reference: Curve, tests: Mapping[str, Curve], band: tuple[float, float]) -> Row | None:
     """BD-rates of several codecs in one band of the reference's rates, over one interval of qualities.
 
-    The interval is what the reference reaches within the band, narrowed to what all the codecs reach. A codec that
-    reaches less than nine tenths of the reference's part of the band, or whose curve is none, gets None and narrows
-    nothing.
+    The interval is what the reference and the first codec reach within the band: the first one whose curve is one and
+    that reaches at least half of the reference's part. Codecs that do not reach all of it have no cell, so that none
+    of them narrows what the first one is told over.
 
     Args:
         reference: The curve whose rates the band is of.
-        tests: Curves by the codec's name.
+        tests: Curves by the codec's name, the one that matters first.
         band: The lowest and the highest rate, in bits a pixel.
 
     Returns:
-        The row, or None where the reference has no part in the band or no codec reaches it.
+        The row, or None where the reference has no part in the band or no codec reaches half of it.
     """
     try:
         low, high = quality_span(reference, band)
     except ValueError:
         return None
-    reached: dict[str, tuple[float, float]] = {}
+    interval: tuple[float, float] | None = None
+    percent: dict[str, float | None] = {}
     for name, test in tests.items():
+        percent[name] = None
         try:
             curve = _log_rate_over_quality(*test)
         except ValueError:
             continue
         span = max(low, float(curve.x[0])), min(high, float(curve.x[-1]))
-        if span[1] - span[0] >= LEAST_SHARE * (high - low):
-            reached[name] = span
-    if not reached:
+        if interval is None and span[1] - span[0] >= LEAST_SHARE * (high - low):
+            interval = span
+        if interval is not None and span[0] <= interval[0] + SLACK and span[1] >= interval[1] - SLACK:
+            percent[name] = bd_rate(reference, test, (max(interval[0], span[0]), min(interval[1], span[1])))
+    if interval is None:
         return None
-    interval = max(span[0] for span in reached.values()), min(span[1] for span in reached.values())
-    if interval[0] >= interval[1]:
-        return None
-    percent = {name: bd_rate(reference, tests[name], interval) if name in reached else None for name in tests}
     over_quality = _log_rate_over_quality(*reference)
     rates = math.exp(over_quality(interval[0])), math.exp(over_quality(interval[1]))
     return Row(rates, interval, percent)

@@ -116,10 +116,9 @@ class PqmimCodec:
         self.coder = next(other for other, own in OWN.items() if own.effort == self.own.effort)
         self.settings: Sequence[float] = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
         self.codec = Codec(None if weights is None else os.fspath(weights), device=device, threads=threads)
-        release = str(pqmim.info(self.encode(np.zeros((16, 16, 3), np.uint8), 0))["weights"])
         self.versions: Mapping[str, str] = {
             "pqmim": pqmim.__version__,
-            "weights": release,
+            "weights": f"{self.codec.release.id:03x}",
             "torch": importlib.metadata.version("torch"),
         }
 

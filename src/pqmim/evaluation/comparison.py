@@ -11,6 +11,7 @@ from pqmim.evaluation.published import PublishedCurve
 from pqmim.evaluation.results import curve
 
 BANDS = {"low": (0.13, 0.3), "middle": (0.3, 0.6), "high": (0.6, 1.17), "whole": (0.13, 1.17)}  # the reference's bpp
+OWN = "pqmim"
 ALL = "all"  # the band where rates lie outside of the others
 MEASURES = ("psnr", "ms_ssim")
 REFERENCES = ("jpeg", "webp", "avif", "avif-444", "jxl", "hyperprior")  # of the measured codecs, in a table's order
@@ -31,7 +32,8 @@ def bd_tables(codecs: Mapping[str, Any], published: Mapping[str, PublishedCurve]
         Rows by reference and band. Rows that no codec reaches are left out, as are references without rows. Where no
         band is reached, as on small drawings, `ALL` holds the row over all the qualities in common.
     """
-    curves = {name: curve(codec, measure) for name, codec in codecs.items()}
+    order = sorted(codecs, key=lambda name: name != OWN)  # ours first: rows are told over what it reaches
+    curves = {name: curve(codecs[name], measure) for name in order}
     known: dict[str, Curve] = {name: curves[name] for name in REFERENCES if name in curves}
     known |= {name: found.points(measure) for name, found in published.items() if found.points(measure)[0]}
     table: Table = {}
