@@ -224,7 +224,7 @@ class ScriptedNetwork:
         self.name = name
         self.sha256 = hashlib.sha256(_read(path)).hexdigest()
         try:
-            self._module = torch.jit.load(os.fspath(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            self._module = torch.jit.load(os.fspath(path), map_location="cpu").eval()
         except RuntimeError as error:
             raise WeightsError("no TorchScript module", path) from error
         arguments = [argument.name for argument in self._module.forward.schema.arguments]

@@ -139,7 +139,8 @@ class _Beside:
 
     def _lpips_of(self, decoded: Rgb) -> Array:
         assert self.networks.lpips is not None
-        return np.float32(self.networks.lpips.between(self._own, self.networks.lpips.features(_tensor(decoded))))
+        distance = self.networks.lpips.between(self._own, self.networks.lpips.features(_tensor(decoded)))
+        return np.asarray(distance, np.float32)
 
 
 def _patches_by(network: FeatureNetwork) -> Callable[[Rgb], Array]:

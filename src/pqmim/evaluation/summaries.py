@@ -93,8 +93,9 @@ def record(summaries: Mapping[str, Summary], reference: str | None = None) -> di
     for name, one in summaries.items():
         rows, ranges = [], []
         for i, setting in enumerate(one.settings):
-            means = {measure: _round(float(values[i])) for measure, values in one.means.items()}
-            rows.append({"setting": setting} | means)
+            means: dict[str, float | None] = {"setting": setting}
+            means |= {measure: _round(float(values[i])) for measure, values in one.means.items()}
+            rows.append(means)
             drawn = {measure: _pair(one.samples[measure][i]) for measure in one.measures}
             ranges.append({"setting": setting} | drawn)
         found["codecs"][name] = {"settings": rows, "intervals": ranges}

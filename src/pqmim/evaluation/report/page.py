@@ -130,7 +130,7 @@ def _bands(evaluation: Evaluation, measure: str) -> dict[str, Any] | None:
     tables = bd_tables(codecs, evaluation.published, measure)
     if not tables:
         return None
-    head = ["against", "qualities", *map(_name, codecs)]
+    head: list[Cell | str] = ["against", "qualities", *map(_name, codecs)]
     first: list[list[Cell | str]] = []
     rest: list[list[Cell | str]] = []
     for reference, rows in tables.items():
