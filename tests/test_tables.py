@@ -32,7 +32,7 @@ def test_a_stale_figure_is_noticed(tables):
     assert tables["rewritten"](text).split("-->")[1].startswith("1")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results.md", "docs/realism.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_no_figure_of_a_sentence_is_loose(tables, page):
     path = ROOT / page
     assert not path.exists() or tables["loose_figures"](path.read_text()) == []
