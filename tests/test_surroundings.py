@@ -9,12 +9,13 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from pqmim.bitstream.container import write
 from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
 from pqmim.errors import BadArgument
-from pqmim.threads import usable
+from pqmim.threads import one_for_products, usable
 
 
 @contextmanager
@@ -127,6 +128,16 @@ def test_the_number_of_threads_is_the_codecs_own_affair(tiny_weights, photo, exp
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_products_of_numpy_run_on_one_thread_and_leave_no_trace():
+    def counts():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = counts()
+    with one_for_products():
+        assert counts() == [1] * len(before)
+    assert counts() == before
 
 
 def test_threads_that_others_keep_busy_are_left_to_them(monkeypatch):

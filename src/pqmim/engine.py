@@ -20,6 +20,7 @@ from pqmim.errors import WeightsError
 from pqmim.reception import Form, Reception, prior_of
 from pqmim.release import Release
 from pqmim.rendering import NumpyMixture, NumpySynthesis, Synthesis, TorchSynthesis, level_of
+from pqmim.threads import one_for_products
 
 if TYPE_CHECKING:
     from pqmim.encoder import Encoder
@@ -91,7 +92,8 @@ class Engine:
         in_torch = type(self.reception.prior).__module__ == "pqmim.models.prior.integer"
         with np.errstate(all="ignore"):
             if not (always or in_torch or self._settings.device != "cpu"):
-                yield
+                with one_for_products():
+                    yield
                 return
             import torch
 

@@ -1,7 +1,12 @@
 """How many threads pay on this machine now.  Knows no torch."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+
+from threadpoolctl import ThreadpoolController
 
 
 def usable(most: int | None = None) -> int:
@@ -17,6 +22,23 @@ def usable(most: int | None = None) -> int:
     if most == 1 or processors == 1:
         return 1
     return max(1, min(most or processors, processors - _others_at_work()))
+
+
+@contextmanager
+def one_for_products() -> Iterator[None]:
+    """NumPy's matrix products on one thread each, until the context ends.
+
+    Threads of a BLAS library that wait for each other spin. On processors that others keep busy, a decoder with two of
+    them was measured at ten times the seconds of one.
+    """
+    with _pools().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    """The thread pools of the libraries that are loaded, NumPy's among them."""
+    return ThreadpoolController()
 
 
 def _others_at_work() -> int:
