@@ -22,16 +22,16 @@ from pqmim.coding.prior import UNIT
 from pqmim.coding.sampler import COMPLETING, Sampler
 from pqmim.drawing import JOINING, Known, Plan, draw_across_scales
 from pqmim.engine import Engine, Settings, Style
-from pqmim.errors import BadArgument, DamagedFile, PqmimError
+from pqmim.errors import BadArgument, PqmimError
 from pqmim.image.alpha import decode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.metadata import Metadata
 from pqmim.image.picture import read_picture
 from pqmim.image.scale import shrink
 from pqmim.looks import dial_of
-from pqmim.reception import Form
+from pqmim.reception import Form, found_in
 from pqmim.release import find, load
-from pqmim.rendering import STRIDE, finished, share_unknown
+from pqmim.rendering import STRIDE, finished
 from pqmim.results import Encoded, Received, Rendered
 from pqmim.sending import METADATA, Sender
 from pqmim.studio import EngineStudio
@@ -43,8 +43,6 @@ COMPLETED = {
     "sample": "what is missing is drawn",
     "none": "what is missing is left out",
 }
-
-UNKNOWN_COLOUR = b"\x80"  # of a flat picture whose colour has not come
 
 
 class Codec:
@@ -156,7 +154,8 @@ class Codec:
         self.admit(container, len(data), max_pixels)
         if not partial and container.complete:
             container.require_intact()
-        grid = self.empty_grid(container.header) if _flat(container) else self.engine_of(container).decode(container)
+        flat = container.header.kind == Kind.FLAT
+        grid = self.empty_grid(container.header) if flat else self.engine_of(container).decode(container)
         return self.received(container, grid, len(data), partial)
 
     def render(
@@ -191,10 +190,10 @@ class Codec:
         if complete not in COMPLETED:
             raise BadArgument(f"what is missing can be completed by expect, sample or none, not {complete}")
         style, sampler, header = Style(dial_of(look), int(seed)), Sampler(seed, temperature), received.header
-        size, share = (header.width, header.height), _invented(received) if invented else None
+        size, share = (header.width, header.height), received.unsent if invented else None
         notes = received.notes if received.complete else (*received.notes, COMPLETED[complete])
         if header.kind == Kind.FLAT:
-            image = Image.new("RGB", size, _colour(received.colour))
+            image = Image.new("RGB", size, received.rgb)
         else:
             codes = received
             if complete == "sample" and not received.complete:
@@ -323,16 +322,13 @@ class Codec:
         header = received.header
         if mask.shape != (header.height, header.width):
             raise BadArgument(f"the mask has shape {mask.shape}, the picture {(header.height, header.width)}")
-        side = STRIDE << header.scale
-        masked = np.pad(mask, ((0, -header.height % side), (0, -header.width % side)))
-        rows, columns = (length // side for length in masked.shape)
-        unknown = masked.reshape(rows, side, columns, side).any((1, 3)).ravel()
-        left = received.without(unknown)
+        unknown = received.touched(mask)
+        left = received.without(unknown.ravel())
         if steps is not None:
             drawn = self.draw(left, seed=seed, temperature=temperature, steps=steps)
         else:
             rgb = np.asarray(self.render(left).image.convert("RGB"))  # what is drawn must not see what it replaces
-            known = Known(shrink(rgb, header.scale), unknown.reshape(rows, columns), left.codes, left.known)
+            known = Known(shrink(rgb, header.scale), unknown, left.codes, left.known)
             drawn = self._drawn_across_scales(left, known, seed, temperature)
         return self.render(drawn, seed=seed, look=look).image
 
@@ -367,22 +363,11 @@ class Codec:
 
     def received(self, container: Container, grid: Grid, size: int, partial: bool) -> Received:
         """What was found in a file of `size` bytes.  Raises `DamagedFile` where its check fails, unless `partial`."""
-        header, codes = container.header, grid.codes.tobytes()
-        whole = container.complete or container.intact is True
-        verified = whole and container.verifies(codes)
-        if container.complete and not partial:
-            if not grid.complete:
-                raise DamagedFile("the file is damaged: its bytes end before its codes do")
-            container.verify(codes)
-        notes = _missing(container, grid, verified)
+        found, header = found_in(container, grid, size, partial), container.header
         if self._named and header.kind != Kind.FLAT and header.weights != self.release.id:
-            notes.append(f"the file needs weights {header.weights:03x}, which {self.release.name} is not")
-        colour = b""
-        if header.kind == Kind.FLAT:
-            there = container.payload_size in (None, len(container.payload))
-            colour = container.payload if there else UNKNOWN_COLOUR
-        found = dict(container.chunks)
-        return Received(header, grid.codes, grid.known, grid.active, found, verified, tuple(notes), size, colour)
+            note = f"the file needs weights {header.weights:03x}, which {self.release.name} is not"
+            return replace(found, notes=(*found.notes, note))
+        return found
 
     def _verify(self, encoded: Encoded) -> None:
         received = self.receive(encoded.data, max_pixels=encoded.width * encoded.height)
@@ -412,39 +397,3 @@ class Codec:
             if wanted not in self._engines:
                 self._engines[wanted] = Engine(load(find(wanted)), self._settings)
             return self._engines[wanted]
-
-
-def _flat(container: Container) -> bool:
-    return container.header.kind == Kind.FLAT
-
-
-def _colour(data: bytes) -> tuple[int, ...]:
-    """The colour of a flat picture."""
-    if len(data) not in (1, 3):
-        raise DamagedFile(f"the file is damaged: the colour of a flat picture takes 1 or 3 bytes, not {len(data)}")
-    return tuple(data) if len(data) == 3 else (data[0],) * 3
-
-
-def _invented(received: Received) -> NDArray[np.float32]:
-    header = received.header
-    if not received.active:
-        return np.zeros((header.height, header.width), np.float32)
-    share = share_unknown(received.known[: received.active], received.shape, STRIDE << header.scale)
-    return share[: header.height, : header.width]
-
-
-def _missing(container: Container, grid: Grid, verified: bool) -> list[str]:
-    """What was not found in a file."""
-    framed = container.header.framed
-    if framed and len(container.payload) < (container.payload_size or 0) and container.header.kind == Kind.FLAT:
-        return ["the file is cut: its colour is not there"]
-    if not framed and container.intact is False:
-        return [f"the file is cut or damaged: its check fails; {grid.share:.1%} of its codes are there"]
-    if not grid.complete:
-        cause = "was made to a size" if not framed else "is damaged" if container.complete else "is cut"
-        return [f"the file {cause}: {grid.share:.1%} of its codes are there"]
-    if framed and not container.complete:
-        return ["the file is cut after its codes: they are all there, but nothing verifies them"]
-    if framed and not verified:
-        return ["the file is damaged: its check fails, and the picture may be wrong from anywhere on"]
-    return []

@@ -108,7 +108,7 @@ def reach(measure: Callable[[int], float], wanted: float) -> int:
 
 
 def fit(encode: Callable[[int], bytes], room: int, pixels: int) -> tuple[int, bytes]:
-    """A quality whose payload, ``encode(quality)``, takes ``room`` bytes or a little more, and that payload.
+    """A quality whose payload, `encode(quality)`, takes `room` bytes or a little more, and that payload.
 
     The first one that is long enough where a step of quality adds more than a little, quality 100 where none is.
     Sizes grow about exponentially with the quality, so two or three trials do.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pqmim.bitstream.container import Container
-from pqmim.bitstream.header import Header
+from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import context_of, decode, draw, expect, information, surest_first, turns
 from pqmim.coding.prior import Prior
@@ -18,6 +18,7 @@ from pqmim.coding.sampler import Sampler
 from pqmim.errors import DamagedFile, PqmimError, WeightsError
 from pqmim.release import Release
 from pqmim.rendering import STRIDE, Codewords, Sketch
+from pqmim.results import Received
 from pqmim.threads import usable
 
 Form = Literal["auto", "compiled", "torch", "numpy"]
@@ -31,6 +32,8 @@ FREE_POSITIONS, POSITIONS_PER_BYTE = 4096, 4
 
 FEW = 1 / 16
 """Share of the codes under which a large picture is sketched."""
+
+UNKNOWN_COLOUR = b"\x80"  # of a flat picture whose colour has not come
 
 ALONE = 16  # positions on each side of a grid in whose middle nothing is known, nor the picture's edge
 
@@ -151,3 +154,48 @@ class Reception:
         """Codewords (K, d) of each sub-quantizer."""
         codebook = np.asarray(self.release.tensors["quantizer.codebook"], np.float32)
         return [np.ascontiguousarray(codebook[m, :, :d]) for m, d in enumerate(self.release.record.dimensions)]
+
+
+def found_in(container: Container, grid: Grid, size: int, partial: bool) -> Received:
+    """What was found in a file, with notes of what was not.
+
+    Args:
+        container: the file as far as it is there.
+        grid: the codes that it determines.
+        size: bytes at hand.
+        partial: take what there is of a whole file whose check fails.
+
+    Raises:
+        DamagedFile: the check of a whole file fails, or its bytes end before its codes.
+    """
+    header, codes = container.header, grid.codes.tobytes()
+    whole = container.complete or container.intact is True
+    verified = whole and container.verifies(codes)
+    if container.complete and not partial:
+        if not grid.complete:
+            raise DamagedFile("the file is damaged: its bytes end before its codes do")
+        container.verify(codes)
+    colour = b""
+    if header.kind == Kind.FLAT:
+        there = container.payload_size in (None, len(container.payload))
+        colour = container.payload if there else UNKNOWN_COLOUR
+    notes = tuple(_missing(container, grid, verified))
+    chunks = dict(container.chunks)
+    return Received(header, grid.codes, grid.known, grid.active, chunks, verified, notes, size, colour)
+
+
+def _missing(container: Container, grid: Grid, verified: bool) -> list[str]:
+    """What was not found in a file."""
+    framed = container.header.framed
+    if framed and len(container.payload) < (container.payload_size or 0) and container.header.kind == Kind.FLAT:
+        return ["the file is cut: its colour is not there"]
+    if not framed and container.intact is False:
+        return [f"the file is cut or damaged: its check fails; {grid.share:.1%} of its codes are there"]
+    if not grid.complete:
+        cause = "was made to a size" if not framed else "is damaged" if container.complete else "is cut"
+        return [f"the file {cause}: {grid.share:.1%} of its codes are there"]
+    if framed and not container.complete:
+        return ["the file is cut after its codes: they are all there, but nothing verifies them"]
+    if framed and not verified:
+        return ["the file is damaged: its check fails, and the picture may be wrong from anywhere on"]
+    return []

@@ -424,12 +424,6 @@ def blend(table: Floats, level: float) -> Floats:
     return row
 
 
-def share_unknown(known: NDArray[np.bool_], shape: tuple[int, int], side: int) -> Floats:
-    """The share of codes that are not `known` (A, h * w), for each pixel of squares of `side`: (side h, side w)."""
-    share: Floats = (1 - known.mean(0, dtype=np.float32)).reshape(shape)
-    return share.repeat(side, 0).repeat(side, 1)
-
-
 def _blocks(tensors: Mapping[str, NDArray[Any]], name: str) -> list[_Block]:
     count = sum(key.startswith(f"{name}.") and key.endswith(".scale") for key in tensors)
     found = []

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pqmim.bitstream.header import Header
+from pqmim.errors import DamagedFile
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -90,6 +91,37 @@ class Received:
     def share(self) -> float:
         """Share, 0 to 1, of the codes that the quality sends which are known."""
         return float(self.known[: self.active].mean()) if self.active else 1.0
+
+    @property
+    def unsent(self) -> NDArray[np.float32]:
+        """Share (H, W), 0 to 1, of each pixel's codes that is not known."""
+        height, width, side = self.header.height, self.header.width, STRIDE << self.header.scale
+        if not self.active:
+            return np.zeros((height, width), np.float32)
+        share: NDArray[np.float32] = (1 - self.known[: self.active].mean(0, dtype=np.float32)).reshape(self.shape)
+        pixels: NDArray[np.float32] = share.repeat(side, 0).repeat(side, 1)
+        return pixels[:height, :width]
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green and blue of a flat picture.
+
+        Raises:
+            DamagedFile: its colour does not take 1 or 3 bytes.
+        """
+        if len(self.colour) not in (1, 3):
+            count = len(self.colour)
+            raise DamagedFile(f"the file is damaged: the colour of a flat picture takes 1 or 3 bytes, not {count}")
+        red, green, blue = self.colour * (3 // len(self.colour))
+        return red, green, blue
+
+    def touched(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Positions (h, w) of which a pixel is in a mask (H, W)."""
+        side = STRIDE << self.header.scale
+        padded = np.pad(mask, ((0, -mask.shape[0] % side), (0, -mask.shape[1] % side)))
+        rows, columns = (length // side for length in padded.shape)
+        found: NDArray[np.bool_] = np.logical_or.reduce(padded.reshape(rows, side, columns, side), axis=(1, 3))
+        return found
 
     def without(self, positions: NDArray[np.bool_]) -> Received:
         """The same with all codes at `positions` (h * w,) bool unknown."""

@@ -4,7 +4,7 @@ from PIL import Image
 
 from pqmim.errors import OutputError
 from pqmim.evaluation.published import PublishedCurve
-from pqmim.evaluation.report.plots import _spread, draw_rd, rd_plot
+from pqmim.evaluation.report.plots import draw_rd, rd_plot, spread_apart
 
 
 def results(*names: str) -> dict:
@@ -64,8 +64,8 @@ def test_targets(tmp_path):
 
 
 def test_labels_are_pushed_apart_and_no_further():
-    assert _spread([1.0, 5.0, 3.0], 1) == [1, 5, 3]
-    assert _spread([2.0, 2.0], 1) == [1.5, 2.5]
-    assert _spread([2.2, 2.0, 2.1], 1) == pytest.approx([3.1, 1.1, 2.1])
-    spread = _spread([3.0, 1.0, 1.5, 1.2, 9.0], 1)
+    assert spread_apart([1.0, 5.0, 3.0], 1) == [1, 5, 3]
+    assert spread_apart([2.0, 2.0], 1) == [1.5, 2.5]
+    assert spread_apart([2.2, 2.0, 2.1], 1) == pytest.approx([3.1, 1.1, 2.1])
+    spread = spread_apart([3.0, 1.0, 1.5, 1.2, 9.0], 1)
     assert np.all(np.diff(sorted(spread)) >= 1 - 1e-9) and spread[4] == 9

@@ -62,8 +62,8 @@ def evaluate(
 
     Measures: bytes of the coded file, bpp (8 bytes / pixels), psnr in dB and ms_ssim over RGB, encode_s and decode_s
     in seconds. PSNR is null for a lossless picture, MS-SSIM for one with a side below 161; means leave these out.
-    `perceptual` adds "perceptual", see `perceptual_record`. `features` adds the measure squeezenet (see `features.SqueezeNetDistance`; null for a side below 17) and
-    "features": {"squeezenet": the file's SHA-256}.
+    `perceptual` adds "perceptual", see `perceptual_record`. `features` adds the measure squeezenet (see
+    `features.SqueezeNetDistance`; null for a side below 17) and "features": {"squeezenet": the file's SHA-256}.
 
     Args:
         folder: The photos.
@@ -83,20 +83,7 @@ def evaluate(
         for name, files in files_by_codec(codec_names).items()
     ]
     distance = _distance(options)
-    images: list[dict[str, Any]] = []
-    per_image: dict[str, dict[str, Any]] = {codec.name: {} for codec in codecs}
-    total = len(paths) * sum(len(codec.settings) for codec in codecs)
-    with tqdm(total=total, unit="file", disable=not options.progress) as bar:
-        for path in paths:
-            rgb = read_picture(path).rgb
-            images.append({"name": path.name, "width": rgb.shape[1], "height": rgb.shape[0]})
-            for codec in codecs:
-                bar.set_postfix_str(f"{path.name} {codec.name}")
-                rows = []
-                for setting in codec.settings:
-                    rows.append(measure(codec, rgb, setting, distance))
-                    bar.update()
-                per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in rows[0]}
+    images, per_image = _measured(paths, codecs, distance, options.progress)
     here = machine(options.threads, device=options.device)
     found = {
         codec.name: {
@@ -186,6 +173,27 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     if not paths:
         raise InvalidImage(f"{folder} holds no photos (.png, .jpg, .webp, ...).")
     return paths
+
+
+def _measured(
+    paths: Sequence[Path], codecs: Sequence[ImageCodec], distance: "SqueezeNetDistance | None", progress: bool
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The "images" and, by codec, the "per_image" of `evaluate`."""
+    images: list[dict[str, Any]] = []
+    per_image: dict[str, dict[str, Any]] = {codec.name: {} for codec in codecs}
+    total = len(paths) * sum(len(codec.settings) for codec in codecs)
+    with tqdm(total=total, unit="file", disable=not progress) as bar:
+        for path in paths:
+            rgb = read_picture(path).rgb
+            images.append({"name": path.name, "width": rgb.shape[1], "height": rgb.shape[0]})
+            for codec in codecs:
+                bar.set_postfix_str(f"{path.name} {codec.name}")
+                rows = []
+                for setting in codec.settings:
+                    rows.append(measure(codec, rgb, setting, distance))
+                    bar.update()
+                per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in rows[0]}
+    return images, per_image
 
 
 def _distance(options: Options) -> "SqueezeNetDistance | None":

@@ -29,7 +29,7 @@ class ScalarProxy(nn.Module):
 
     @torch.no_grad()
     def start(self, deviation: Tensor, lambdas: Tensor) -> None:
-        """Start at the steps that are optimal at high rate, sqrt(8.7 lambda), for KLT channels of ``deviation`` (C,)."""
+        """Start at the steps that are optimal at high rate, sqrt(8.7 lambda), for KLT channels of `deviation` (C,)."""
         step = (8.7 * lambdas).sqrt()[:, None].expand(-1, len(deviation)).clone()  # (L, C)
         # No sample of an orthonormal transform leaves four deviations often; the first (brightness) can reach 127.5 x sqrt(768).
         reach = torch.minimum(4 * deviation, torch.tensor(127.5 * math.sqrt(768)))
@@ -62,7 +62,7 @@ class ScalarProxy(nn.Module):
     def forward(
         self, z: Tensor, level: Tensor, uniform: Callable[[Tensor], Tensor] = torch.rand_like
     ) -> tuple[Tensor, Tensor]:
-        """What the synthesis sees (B, C, h, w) and the bits of each photo (B,); ``uniform`` draws noise in [0, 1)."""
+        """What the synthesis sees (B, C, h, w) and the bits of each photo (B,); `uniform` draws noise in [0, 1)."""
         y, symbols = self.quantize(z, level)
         noisy = y + uniform(y) - 0.5
         return self.dequantize(symbols, level), self.bits(noisy, level).sum((1, 2, 3))

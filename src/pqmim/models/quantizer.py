@@ -17,11 +17,11 @@ FEW = 4  # sub-quantizers assigned at a time: neighbours are of about one width,
 
 
 class ProductQuantizer(nn.Module):
-    """Codebooks of ``dimensions`` (M sizes), over latent channels in ``order``, for L rate levels.
+    """Codebooks of `dimensions` (M sizes), over latent channels in `order`, for L rate levels.
 
-    ``log_gain`` and ``log_step`` (L, C) scale the latent into and out of codebook units, in which
-    neighbouring codewords are about 1 apart.  ``codebook`` (M, K, D) is zero padded to the largest D;
-    ``log2_probability`` (L + 1, M, K) are the static frequencies of each rate (see ``level_of_rate``).
+    `log_gain` and `log_step` (L, C) scale the latent into and out of codebook units, in which
+    neighbouring codewords are about 1 apart.  `codebook` (M, K, D) is zero padded to the largest D;
+    `log2_probability` (L + 1, M, K) are the static frequencies of each rate (see `level_of_rate`).
     """
 
     order: Tensor
@@ -45,7 +45,7 @@ class ProductQuantizer(nn.Module):
         return (z.float() * blend(self.log_gain, level).exp())[:, self.order].flatten(2).transpose(1, 2)
 
     def restored(self, y: Tensor, level: Tensor, height: int) -> Tensor:
-        """Inverse of ``scaled``, up to what ``log_step`` learned: a latent (B, C, h, w)."""
+        """Inverse of `scaled`, up to what `log_step` learned: a latent (B, C, h, w)."""
         z = torch.empty_like(y.transpose(1, 2))
         z[:, self.order] = y.transpose(1, 2)
         return z.view(*z.shape[:2], height, -1) * blend(self.log_step, level).exp()
@@ -63,13 +63,13 @@ class ProductQuantizer(nn.Module):
         return blend(self.log_step, level).exp()[:, self.order, 0, 0].square()
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Codewords of codes (B, h*w, M), channels in order as ``restored`` takes them: (B, h*w, C)."""
+        """Codewords of codes (B, h*w, M), channels in order as `restored` takes them: (B, h*w, C)."""
         return channels_of(self.codebook, codes, self.slot)
 
     def distances(self, vectors: Tensor, weights: Tensor, which: slice = slice(None)) -> Tensor:
-        """Squared error, in pixel units, of every codeword of the sub-quantizers ``which``, less that of the zero vector.
+        """Squared error, in pixel units, of every codeword of the sub-quantizers `which`, less that of the zero vector.
 
-        ``vectors`` (B, n, m, D) and ``weights`` (B, m, D) are those of ``split`` and ``weights``; (B, n, m, K).
+        `vectors` (B, n, m, D) and `weights` (B, m, D) are those of `split` and `weights`; (B, n, m, K).
         """
         width = max(self.dimensions[which])
         words, weights = self.codebook[which, :, :width], weights[..., :width]
@@ -79,10 +79,10 @@ class ProductQuantizer(nn.Module):
 
     @torch.no_grad()
     def assign(self, z: Tensor, rate: Tensor, price: Tensor, active: Tensor | None = None) -> Tensor:
-        """Entropy-constrained codes (B, h*w, M): least squared error + ``price`` (B,) x bits.
+        """Entropy-constrained codes (B, h*w, M): least squared error + `price` (B,) x bits.
 
-        The bits are those of the static frequencies at each ``rate`` (B,); ``price`` 0 is nearest-codeword.
-        Sub-quantizers from ``active`` (B,) on get codeword 0, which stands for "not sent".
+        The bits are those of the static frequencies at each `rate` (B,); `price` 0 is nearest-codeword.
+        Sub-quantizers from `active` (B,) on get codeword 0, which stands for "not sent".
         """
         codes = torch.zeros(len(z), z.shape[2] * z.shape[3], len(self.dimensions), dtype=torch.long, device=z.device)
         for which, sent, cost, _ in self._costs(z, rate, price, active):
@@ -93,7 +93,7 @@ class ProductQuantizer(nn.Module):
     def candidates(
         self, z: Tensor, rate: Tensor, price: Tensor, count: int, active: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The ``count`` codes (count, B, h*w, M) that cost least, the best first, as in ``assign``; and their bits."""
+        """The `count` codes (count, B, h*w, M) that cost least, the best first, as in `assign`; and their bits."""
         shape = count, len(z), z.shape[2] * z.shape[3], len(self.dimensions)
         codes = torch.zeros(shape, dtype=torch.long, device=z.device)
         bits = torch.zeros(shape, dtype=torch.float32, device=z.device)
@@ -120,7 +120,7 @@ class ProductQuantizer(nn.Module):
                 yield which, sent, cost.add_(priced[:, :, which][sent]), bits[:, :, which][sent]
 
     def sent(self, active: Tensor) -> Tensor:
-        """Which sub-quantizers are sent, where ``active`` (B,) of them are: (B, 1, M) of bool."""
+        """Which sub-quantizers are sent, where `active` (B,) of them are: (B, 1, M) of bool."""
         return torch.arange(len(self.dimensions), device=active.device) < active[:, None, None]
 
     def padded(self, channels: Tensor) -> Tensor:
@@ -132,9 +132,9 @@ class ProductQuantizer(nn.Module):
 
 
 def channels_of(table: Tensor, codes: Tensor, slot: Tensor) -> Tensor:
-    """Entries of a padded ``table`` (M, K, D) that codes (B, n, M) choose, less the padding: (B, n, C).
+    """Entries of a padded `table` (M, K, D) that codes (B, n, M) choose, less the padding: (B, n, C).
 
-    ``slot`` (C,) are the places in (M * D) that are used.  To gather rows of D first would move many times as much.
+    `slot` (C,) are the places in (M * D) that are used.  To gather rows of D first would move many times as much.
     """
     _, codewords, width = table.shape
     rows = table.transpose(1, 2).flatten(0, 1)[slot]  # (C, K)
@@ -151,9 +151,9 @@ def _slots(dimensions: list[int], width: int) -> Tensor:
 
 
 def allocate(entropies: Tensor, bits: float, most: int) -> list[int]:
-    """Dimensions of each sub-quantizer: consecutive channels whose entropies (C,) add up to about ``bits``.
+    """Dimensions of each sub-quantizer: consecutive channels whose entropies (C,) add up to about `bits`.
 
-    A channel that alone carries more stands alone; no sub-quantizer holds more than ``most`` channels.
+    A channel that alone carries more stands alone; no sub-quantizer holds more than `most` channels.
     """
     dimensions, total = [0], 0.0
     for entropy in entropies.tolist():

@@ -31,9 +31,9 @@ REACH = 10.0  # standard deviations a branch hears: at low rates one step of a f
 class TransformConfig:
     """Sizes of both transforms.
 
-    ``latent`` is the number of latent dimensions a position, ``levels`` the number of rates whose
-    gains are learned, ``fine`` and ``coarse`` the blocks at 1/8 and 1/16 resolution on each side,
-    ``expansion`` the width of a block's hidden layer relative to its channels.
+    `latent` is the number of latent dimensions a position, `levels` the number of rates whose
+    gains are learned, `fine` and `coarse` the blocks at 1/8 and 1/16 resolution on each side,
+    `expansion` the width of a block's hidden layer relative to its channels.
     """
 
     latent: int = 320
@@ -52,7 +52,7 @@ class TransformConfig:
 
 
 def blend(table: Tensor, level: Tensor) -> Tensor:
-    """Interpolate the rows of ``table`` (L, C) at fractional levels (B,): (B, C, 1, 1)."""
+    """Interpolate the rows of `table` (L, C) at fractional levels (B,): (B, C, 1, 1)."""
     level = level.clamp(0, len(table) - 1)
     low = level.floor().long().clamp(max=max(len(table) - 2, 0))
     high = (low + 1).clamp(max=len(table) - 1)
@@ -177,9 +177,9 @@ def strips(
     outer: int,
     positions: int = POSITIONS,
 ) -> Iterator[Tensor]:
-    """Apply a transform to strips of ``x`` (1, C, H, W) of about so many latent positions each, to bound memory.
+    """Apply a transform to strips of `x` (1, C, H, W) of about so many latent positions each, to bound memory.
 
-    A latent row is ``inner`` rows of the input and ``outer`` of the result.  Strips overlap by more than the
+    A latent row is `inner` rows of the input and `outer` of the result.  Strips overlap by more than the
     receptive field, so the result is that of the whole, up to the rounding of floating-point sums.
     """
     height = x.shape[2] // inner
@@ -195,7 +195,7 @@ def strips(
 
 @torch.no_grad()
 def start_as_klt(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> Tensor:
-    """Set both transforms to the KLT of ``patches`` (N, 3, 16, 16) in 0..255.
+    """Set both transforms to the KLT of `patches` (N, 3, 16, 16) in 0..255.
 
     Returns the standard deviation of each latent dimension (C,), largest first.
     """
@@ -217,7 +217,7 @@ def start_as_klt(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> T
 
 @torch.no_grad()
 def start_at_random(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> Tensor:
-    """Set both transforms to random matrices that keep the energy of ``patches`` (N, 3, 16, 16), for comparison.
+    """Set both transforms to random matrices that keep the energy of `patches` (N, 3, 16, 16), for comparison.
 
     Returns the standard deviation of each latent dimension (C,).
     """
@@ -244,6 +244,6 @@ def _normalise(analysis: Analysis, synthesis: Synthesis, fine: Tensor, coarse: T
 
 
 def _principal_axes(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvectors (rows) of the second moment of ``samples`` (N, D) and their root energies, largest first."""
+    """Eigenvectors (rows) of the second moment of `samples` (N, D) and their root energies, largest first."""
     energy, axes = torch.linalg.eigh(samples.T @ samples / len(samples))
     return axes.T.flip(0), energy.flip(0).clamp(min=0).sqrt()

@@ -155,7 +155,7 @@ def _label_ends(axes: "Axes", lines: list[_Line], seen: list[list[tuple[float, f
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
     near = [i for i, points in enumerate(seen) if points[-1][0] > 0.9 * right]
-    heights = dict(zip(near, _spread([seen[i][-1][1] for i in near], LABEL_GAP * (high - low))))
+    heights = dict(zip(near, spread_apart([seen[i][-1][1] for i in near], LABEL_GAP * (high - low))))
     for i, (line, points) in enumerate(zip(lines, seen)):
         style: dict[str, Any] = {
             "color": FAINT_INK if line.published else line.colour,
@@ -177,7 +177,7 @@ def _label_ends(axes: "Axes", lines: list[_Line], seen: list[list[tuple[float, f
             axes.annotate(line.label, points[-1], (0, 5), textcoords="offset points", ha="center", **style)
 
 
-def _spread(heights: list[float], gap: float) -> list[float]:
+def spread_apart(heights: list[float], gap: float) -> list[float]:
     """Heights moved as little as it takes, by least squares, to lie at least `gap` apart in the same order."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
     blocks: list[list[float]] = []  # runs that share one shift, each the list of heights less rank times gap
