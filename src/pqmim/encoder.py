@@ -148,7 +148,10 @@ class Encoder:
         return choice.candidates, errors
 
     def _error(self, y: Tensor, images: Tensor, level: Tensor, rows: int) -> Tensor:
-        """Squared error of `images`, decoded from codewords (B, n, C) in so many rows; beyond black and white is none."""
+        """Squared error of `images`, decoded from codewords (B, n, C) in `rows` rows.
+
+        Decoded values beyond black and white count as black and white.
+        """
         z = self.quantizer.restored(y, level, rows)
         with self._autocast(images, fast_in_half(images.device) if self._half is None else self._half):
             decoded = self.synthesis(z, level).float()

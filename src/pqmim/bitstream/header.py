@@ -199,7 +199,7 @@ def _checked(field: Field, value: int) -> int:
 
 
 def _packed(numbers: list[tuple[int, int]]) -> bytes:
-    """Numbers of so many bits one after the other, padded with zeros to a whole byte."""
+    """Numbers one after the other, each in its own count of bits, padded with zeros to a whole byte."""
     packed = length = 0
     for value, bits in numbers:
         packed, length = packed << bits | value, length + bits

@@ -46,7 +46,7 @@ def add_to(verbs: Any) -> None:
         type=positive,
         default=math.inf,
         metavar="MB",
-        help="save checkpoints as files of at most so many megabytes",
+        help="most megabytes of one file of a checkpoint",
     )
     parser.add_argument(
         "--features", type=Path, metavar="FILE", help="SqueezeNet 1.1's weights, for recipes that compare features"

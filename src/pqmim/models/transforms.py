@@ -177,7 +177,7 @@ def strips(
     outer: int,
     positions: int = POSITIONS,
 ) -> Iterator[Tensor]:
-    """Apply a transform to strips of `x` (1, C, H, W) of about so many latent positions each, to bound memory.
+    """Apply a transform to strips of `x` (1, C, H, W) of about `positions` latent positions each, to bound memory.
 
     A latent row is `inner` rows of the input and `outer` of the result.  Strips overlap by more than the
     receptive field, so the result is that of the whole, up to the rounding of floating-point sums.

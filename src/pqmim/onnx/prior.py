@@ -50,7 +50,7 @@ class OnnxPrior:
         return OnnxContext(self, height, width, quality)
 
     def tokens(self, stream: NDArray[np.int32], shape: tuple[int, int], blocks: int) -> Floats:
-        """Hidden states (h * w, d) of a residual stream (h * w, d), after so many blocks."""
+        """Hidden states (h * w, d) of a residual stream (h * w, d), after its first `blocks` blocks."""
         even, even_back, odd, odd_back = geometry(*shape)
         inputs = {
             "x": stream.reshape(*shape, -1),

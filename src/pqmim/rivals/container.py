@@ -69,7 +69,7 @@ def check_room(payload: bytes, cumulative: Integers, count: int) -> None:
 
 
 def positions(side: int) -> int:
-    """Latent positions along a side of so many pixels."""
+    """Latent positions along a side, given in pixels."""
     return -(-side // STRIDE)
 
 

@@ -131,7 +131,7 @@ class _Desk:
         return await self._at_desk(work)
 
     async def rival(self, request: Request) -> Response:
-        """A photo by another codec in at most so many bytes: `?name=webp&size=5000`."""
+        """A photo by another codec within a number of bytes: `?name=webp&size=5000`."""
         name, size = request.query_params.get("name", ""), _number(request, "size")
         if name not in available():
             raise HTTPException(404, f"no codec {name!r}")

@@ -156,7 +156,7 @@ class QuantizedCodec(nn.Module):
         return -(p.exp2() * p).sum(-1)
 
     def active(self, least: float = 0.03) -> Tensor:
-        """Prefix (L + 1,) of sub-quantizers to send: those up to the last one that says at least so many bits.
+        """Prefix (L + 1,) of sub-quantizers to send: those up to the last one of `least` bits.
 
         Every symbol costs 0.006 bits or more, which adds up where most say nothing.  Never longer at a lower rate.
         """
