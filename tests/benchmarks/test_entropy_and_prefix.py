@@ -25,7 +25,7 @@ class Codec:
     def encode(self, image, quality):
         seed = int(Path(image).stem)
         self.now = np.random.default_rng(seed).integers(0, 4, (3, 5, 6), dtype=np.uint8)
-        return types.SimpleNamespace(data=bytes(FRAME) + self.now[:2].tobytes())
+        return types.SimpleNamespace(data=bytes(FRAME) + self.now[:2].tobytes(), quality=quality)
 
     def codes(self, data):
         return self.now

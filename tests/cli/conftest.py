@@ -5,6 +5,7 @@ import sys
 import types
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ class FakeCodec:
 
     def __init__(self, weights=None, *, device="cpu", threads=None):
         self.opened.append({"weights": weights, "device": device, "threads": threads})
+        self.release = SimpleNamespace(id=0x3AB)
 
     def encode(self, image, quality=50, *, size=None, bpp=None, **options):
         self.encoded.append(options)

@@ -77,9 +77,7 @@ def _add_dial(parser: argparse.ArgumentParser) -> None:
         metavar="0..100",
         help="0: smallest, at half the size under 12; 100: best (default: 50)",
     )
-    dial.add_argument(
-        "--size", type=values.byte_size, metavar="BYTES", help="a file of exactly this size: 200, 2kB"
-    )
+    dial.add_argument("--size", type=values.byte_size, metavar="BYTES", help="a file of exactly this size: 200, 2kB")
     dial.add_argument("--bpp", type=values.bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")
     dial.add_argument("--psnr", type=values.psnr, metavar="DB", help="the smallest file that has this PSNR: 35")
     dial.add_argument("--msssim", type=values.msssim, metavar="S", help="the smallest file that has this MS-SSIM: 0.97")
