@@ -154,7 +154,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path, monkeypatch):
     os.utime(tmp_path / part, (0, 0))
     write_atomically(tmp_path / "b.bin", b"abc")
     assert part in os.listdir(tmp_path)  # this process has looked already
-    monkeypatch.setattr(files, "_swept", set())
+    monkeypatch.setattr(files, "swept", set())
     write_atomically(tmp_path / "c.bin", b"abc")
     assert sorted(os.listdir(tmp_path)) == [".other.part", "a.bin", "b.bin", "c.bin"]
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import types
+from functools import cache
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
     module = types.ModuleType("pqmim.codec")
     module.Codec = Codec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
-    monkeypatch.setattr(pqmim, "_shared", None)
+    monkeypatch.setattr(pqmim, "shared_codec", cache(pqmim.shared_codec.__wrapped__))
     assert pqmim.Codec is Codec
     assert pqmim.compress("a.png") == b"a.png 50 None"
     assert pqmim.compress("a.png", quality=7) == b"a.png 7 None"

@@ -11,6 +11,7 @@ or `TypeError` or `ValueError` for arguments of the wrong kind.
 Nothing heavy is imported before the first call that needs it.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pqmim.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
@@ -45,8 +46,6 @@ __all__ = [
     "info",
     "shared_codec",
 ]
-
-_shared: "Codec | None" = None
 
 
 def compress(
@@ -194,11 +193,9 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@cache
 def shared_codec() -> "Codec":
     """One codec for the whole process: loading weights takes longer than a small picture."""
-    global _shared
-    if _shared is None:
-        from pqmim.codec import Codec
+    from pqmim.codec import Codec
 
-        _shared = Codec()
-    return _shared
+    return Codec()

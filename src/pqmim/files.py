@@ -20,7 +20,7 @@ ABANDONED = 600.0
 
 _PART = re.compile(r"\.pqmim-[0-9a-f]{16}\.part")
 
-_swept: set[str] = set()  # folders that this process has looked through
+swept: set[str] = set()  # folders that this process has looked through
 _lock = threading.Lock()
 
 
@@ -63,9 +63,9 @@ def sweep(folder: str | os.PathLike[str]) -> None:
     """Remove what killed processes left in a folder, once a process: it takes as long as listing the folder."""
     place = os.path.realpath(folder)
     with _lock:
-        if place in _swept:
+        if place in swept:
             return
-        _swept.add(place)
+        swept.add(place)
     oldest = time.time() - ABANDONED
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:

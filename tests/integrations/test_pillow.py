@@ -45,7 +45,7 @@ class FakeCodec:
 @pytest.fixture
 def codec(monkeypatch):
     codec = FakeCodec()
-    monkeypatch.setattr(pqmim, "_shared", codec)
+    monkeypatch.setattr(pqmim, "shared_codec", lambda: codec)
     return codec
 
 

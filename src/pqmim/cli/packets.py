@@ -8,7 +8,7 @@ from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import note
 from pqmim.cli.options import add_codec_options, add_json_option, add_verb
-from pqmim.cli.source import add_size_option, small_file, write_picture
+from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
 from pqmim.errors import DamagedFile, OutputError, PqmimError
@@ -52,14 +52,12 @@ def add_to(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
-    if args.target and args.output:
-        args.fail("the output is named twice")
-    output = args.output or args.target
+    output = output_of(args)
     if not args.join:
         return _split(args, STREAM if output is None else output)
     if output is None:
         args.fail("--join needs the name of a picture or of a .pqm file to write")
-    return _join(args, output)
+    return _join(args, str(output))
 
 
 def _split(args: argparse.Namespace, output: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from pqmim.cli.jobs import STREAM, Job, check_target, ending
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_codec_options, add_json_option, add_output_option, add_verb, extra_packages
-from pqmim.cli.source import add_size_option, small_file, write_picture
+from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
 from pqmim.errors import PqmimError
@@ -50,9 +50,7 @@ def add_to(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
-    if args.target and args.output:
-        args.fail("the output is named twice")
-    output = args.output or args.target
+    output = output_of(args)
     with extra_packages("qr"):
         from pqmim.integrations import qr
 

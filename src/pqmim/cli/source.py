@@ -22,6 +22,14 @@ def add_size_option(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
+def output_of(args: argparse.Namespace) -> str | None:
+    """The output, named as a word of its own or by -o; None where it is not named."""
+    if args.target and args.output:
+        args.fail("the output is named twice")
+    output: str | None = args.output or args.target
+    return output
+
+
 def small_file(args: argparse.Namespace) -> bytes:
     """The bytes of `args.path`, made of a photo to `args.size` bytes where it is one."""
     data = read(args.path)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from pqmim.coding.prior import UNIT, Codes, Positions
 from pqmim.models.prior import spec
-from pqmim.models.prior.context import Revealed
+from pqmim.models.prior.context import Revealed, Sized
 from pqmim.models.prior.frequencies import MassFrequencies
 from pqmim.models.prior.numpy import Floats, NumpyPrior
 
 
-class OnnxPrior:
+class OnnxPrior(Sized):
     """A `coding.prior.Prior`: the transformer of `prior.onnx`, and NumPy around it.
 
     Args:
@@ -26,24 +26,10 @@ class OnnxPrior:
         import onnxruntime
 
         self.around = NumpyPrior(tensors)
+        self.layout = self.around.layout
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
-
-    @property
-    def size(self) -> int:
-        """M, the number of sub-quantizers."""
-        return self.around.size
-
-    @property
-    def codewords(self) -> int:
-        """K, the number of codewords of each."""
-        return self.around.codewords
-
-    @property
-    def blocks(self) -> int:
-        """The number of transformer blocks."""
-        return self.around.blocks
 
     def context(self, height: int, width: int, quality: int) -> "OnnxContext":
         """See `coding.prior.Prior.context`."""

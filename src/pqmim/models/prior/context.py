@@ -1,4 +1,4 @@
-"""What the contexts of all forms of the prior keep in the same way."""
+"""What forms of the prior have in common."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,27 @@ from numpy.typing import NDArray
 
 from pqmim.coding.prior import Codes, Positions
 from pqmim.models.prior.spec import Layout
+
+
+class Sized:
+    """The sizes of a `coding.prior.Prior`, from the layout of its tensors."""
+
+    layout: Layout
+
+    @property
+    def size(self) -> int:
+        """M, the number of sub-quantizers."""
+        return self.layout.size
+
+    @property
+    def codewords(self) -> int:
+        """K, the number of codewords of each."""
+        return self.layout.codewords
+
+    @property
+    def blocks(self) -> int:
+        """The number of transformer blocks."""
+        return self.layout.blocks
 
 
 class Revealed:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pqmim.coding.prior import UNIT, Codes, Positions
 from pqmim.models.prior import spec
-from pqmim.models.prior.context import Revealed, one_token
+from pqmim.models.prior.context import Revealed, Sized, one_token
 from pqmim.models.prior.frequencies import MassFrequencies
 from pqmim.models.prior.products import Product, choose, multiply
 
@@ -42,7 +42,7 @@ def shielded(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-class IntegerPrior:
+class IntegerPrior(Sized):
     """A `coding.prior.Prior` in torch.
 
     Args:
@@ -69,21 +69,6 @@ class IntegerPrior:
         self.code_inputs = spec.code_inputs(tensors)
         self.layers = [Block(load, index) for index in range(self.layout.blocks)]
         self.heads = Heads(load, self.layout)
-
-    @property
-    def size(self) -> int:
-        """M, the number of sub-quantizers."""
-        return self.layout.size
-
-    @property
-    def codewords(self) -> int:
-        """K, the number of codewords of each."""
-        return self.layout.codewords
-
-    @property
-    def blocks(self) -> int:
-        """The number of transformer blocks."""
-        return self.layout.blocks
 
     def context(self, height: int, width: int, quality: int) -> "IntegerContext":
         """See `coding.prior.Prior.context`."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pqmim.coding.prior import UNIT, Codes, Positions
 from pqmim.models.prior import spec
-from pqmim.models.prior.context import Revealed, one_token
+from pqmim.models.prior.context import Revealed, Sized, one_token
 from pqmim.models.prior.frequencies import MassFrequencies
 
 Floats = NDArray[np.float32]  # of whole numbers
@@ -34,7 +34,7 @@ def exact() -> bool:
     return True
 
 
-class NumpyPrior:
+class NumpyPrior(Sized):
     """A `coding.prior.Prior` in NumPy.
 
     Args:
@@ -59,21 +59,6 @@ class NumpyPrior:
         self.code_inputs = spec.code_inputs(tensors)
         self.layers = [Block(tensors, index) for index in range(self.layout.blocks)]
         self.heads = Heads(tensors, self.layout)
-
-    @property
-    def size(self) -> int:
-        """M, the number of sub-quantizers."""
-        return self.layout.size
-
-    @property
-    def codewords(self) -> int:
-        """K, the number of codewords of each."""
-        return self.layout.codewords
-
-    @property
-    def blocks(self) -> int:
-        """The number of transformer blocks."""
-        return self.layout.blocks
 
     def context(self, height: int, width: int, quality: int) -> "NumpyContext":
         """See `coding.prior.Prior.context`."""

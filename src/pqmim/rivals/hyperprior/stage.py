@@ -4,8 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from pqmim.rivals import weights
@@ -16,8 +14,8 @@ from pqmim.training import loop
 from pqmim.training.data import Photos
 from pqmim.training.recipe import BaseRecipe, Part, Schedule
 from pqmim.training.run import Run
-from pqmim.training.stage import Figures, rate_distortion_cost
-from pqmim.training.stages.transforms import CropStage, balanced
+from pqmim.training.stage import Figures
+from pqmim.training.stages.transforms import CropStage, RateDistortionStage
 from pqmim.training.validation import point
 
 
@@ -48,25 +46,12 @@ class Recipe(BaseRecipe):
     """The schedule."""
 
 
-class HyperpriorStage(CropStage):
+class HyperpriorStage(RateDistortionStage):
     """Distortion + lambda x rate."""
-
-    def step(self, data: NDArray[np.uint8], step: int) -> Figures:
-        """All levels in turns."""
-        model, index = self.model, self.index(step, len(self.model.lambdas))
-        with self.run.autocast():
-            error, rate = model(self.images(data), index.float())
-        value = balanced(error, rate, model.lambdas, index, model.typical)
-        self.learners[0].follow(value)
-        return {"loss": value.item(), "bpp": 3 * rate.mean().item()}
 
     def evaluate(self, model: MeanScaleHyperprior) -> Figures:
         """PSNR and ideal bits a pixel at each level."""
         return curve(self, model)
-
-    def cost(self, figures: Figures) -> float:
-        """Rate and distortion, all levels alike."""
-        return rate_distortion_cost(figures, self.model.lambdas.tolist())
 
 
 def curve(stage: CropStage, model: MeanScaleHyperprior) -> Figures:

@@ -100,8 +100,8 @@ class CropStage(Stage[Any, NDArray[np.uint8]]):
         return torch.full((1,), float(index), device=self.run.device)
 
 
-class TransformsStage(CropStage):
-    """Analysis, synthesis and the proxy's steps and densities."""
+class RateDistortionStage(CropStage):
+    """Distortion + lambda x rate of a model that has `lambdas` and `typical` costs, one a level."""
 
     def step(self, data: NDArray[np.uint8], step: int) -> Figures:
         """All levels in turns."""
@@ -111,6 +111,14 @@ class TransformsStage(CropStage):
         value = balanced(error, rate, model.lambdas, index, model.typical)
         self.learners[0].follow(value)
         return {"loss": value.item(), "bpp": 3 * rate.mean().item()}
+
+    def cost(self, figures: Figures) -> float:
+        """Rate and distortion, all levels alike."""
+        return rate_distortion_cost(figures, self.model.lambdas.tolist())
+
+
+class TransformsStage(RateDistortionStage):
+    """Analysis, synthesis and the proxy's steps and densities."""
 
     def evaluate(self, model: ProxyCodec) -> Figures:
         """PSNR and ideal bits a pixel at each level, quantized as in a file."""
@@ -124,10 +132,6 @@ class TransformsStage(CropStage):
                 rows.append(((restored - image).square().mean().item(), bits / image.numel()))
             figures |= point(rows, f"_{index}")
         return figures
-
-    def cost(self, figures: Figures) -> float:
-        """Rate and distortion, all levels alike."""
-        return rate_distortion_cost(figures, self.model.lambdas.tolist())
 
 
 def train_transforms(recipe: BaseRecipe, schedule: Schedule, photos: Photos, run: Run) -> ProxyCodec:
