@@ -84,7 +84,7 @@ class Engine:
 
     @contextmanager
     def shielded(self, always: bool = False) -> Iterator[None]:
-        """Where networks run: deaf to what the caller set in NumPy, and in torch where a part is of that kind.
+        """A context in which networks run: free of the caller's settings of NumPy, and of torch where a part uses it.
 
         Args:
             always: torch runs, whatever the parts are.

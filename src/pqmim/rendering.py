@@ -8,9 +8,8 @@ Where many rows or columns of codes are equal, as in the part of a picture that 
 their middle are computed once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise, tee
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pqmim.bitstream.header import Header, Kind
+from pqmim.blocks import Floats, Noise, as_float, blend, blocks_of, through
 from pqmim.coding.grid import Grid
-from pqmim.models.noise import gaussian
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,14 +27,11 @@ if TYPE_CHECKING:
     from pqmim.models.looks import VividSynthesis
     from pqmim.models.modules import Modules
 
-Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
 PATCH = 8  # pixels of a position at 1/8 resolution, on each side
 STRIDE = 16  # pixels of a latent position, on each side
 HALO = 8  # positions beyond which nothing has an influence on a pixel, see `models.transforms`
-REACH = 10.0  # standard deviations that a block's branch hears at most, see `models.transforms`
-ROWS = 256  # of noise at 1/8 resolution that are kept for the blocks that hear them a little later
 SQUARE = 4  # positions of a sketch's square, on each side: the first codes of a file are two in each
 POSITIONS = 512  # latent positions in a strip, at least one row: a strip's hidden layer takes 5 MB
 
@@ -204,11 +200,11 @@ class NumpySynthesis:
     ) -> None:
         self.uniform = seed is None
         self._seed = seed
-        self._noise_gain = None if seed is None else _float(synthesis["noise_gain"])
+        self._noise_gain = None if seed is None else as_float(synthesis["noise_gain"])
         self._order = quantizer["order"]
-        self._log_step = _float(quantizer["log_step"])
-        self._coarse, self._fine = (_blocks(synthesis, name) for name in ("coarse", "fine"))
-        split, head = _float(synthesis["split"]), _float(synthesis["head"])
+        self._log_step = as_float(quantizer["log_step"])
+        self._coarse, self._fine = (blocks_of(synthesis, name) for name in ("coarse", "fine"))
+        split, head = as_float(synthesis["split"]), as_float(synthesis["head"])
         stem = len(split) // 4
         # A row of positions becomes two rows of twice as many: for each, a matrix (C, 2 * stem), channels last.
         merged = split.reshape(stem, 2, 2, -1).transpose(1, 3, 2, 0)  # (row, C, column, stem)
@@ -226,9 +222,9 @@ class NumpySynthesis:
         level = level_of(rate)
         heard = None
         if self._seed is not None and self._noise_gain is not None:
-            heard = _Noise(self._seed, blend(self._noise_gain, level))
+            heard = Noise(self._seed, blend(self._noise_gain, level))
         waiting: Floats | None = None  # a first row at 1/8 resolution, whose second has not come
-        for part in _through(self._fine, level, self._doubled(vectors, level), heard):
+        for part in through(self._fine, level, self._doubled(vectors, level), heard):
             rows = part if waiting is None else np.concatenate([waiting, part])
             whole, waiting = rows[: len(rows) & ~1], rows[len(rows) & ~1 :]
             if len(whole):
@@ -237,7 +233,7 @@ class NumpySynthesis:
 
     def _doubled(self, vectors: Iterator[Floats], level: float) -> Iterator[Floats]:
         """Strips (2 k, 2 w, stem) at 1/8 resolution, after the coarse blocks."""
-        for part in _through(self._coarse, level, self._latents(vectors, level)):
+        for part in through(self._coarse, level, self._latents(vectors, level)):
             doubled = np.empty((len(part), 2, part.shape[1], self._split[0].shape[1]), np.float32)
             for row, matrix in enumerate(self._split):
                 doubled[:, row] = part @ matrix
@@ -281,85 +277,6 @@ def pixels_of(colours: Floats) -> Pixels:
     height, width = colours.shape[:2]
     patches: Pixels = colours.reshape(height, width, PATCH, -1).transpose(0, 2, 1, 3).astype(np.uint8)
     return patches.reshape(PATCH * height, PATCH * width, 3)
-
-
-class _Noise:
-    """Rows of noise, as fine blocks hear it, one after the other."""
-
-    def __init__(self, seed: int, gain: Floats) -> None:
-        self._seed, self._gain = seed, gain
-        self._row = lru_cache(ROWS)(self._made)
-
-    def rows(self, top: int, count: int, width: int) -> Floats:
-        """Noise (count, width, 16) of the rows from `top` on."""
-        return np.stack([self._row(row, width) for row in range(top, top + count)])
-
-    def _made(self, row: int, width: int) -> Floats:
-        found: Floats = gaussian(self._seed, row, 0, 1, width)[:, 0].T * self._gain
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Weights of one residual block, see `models.transforms.Block`."""
-
-    scale: Floats  # (C,)
-    gain: Floats  # (L, C)
-    depthwise: Floats  # (3, 3, C)
-    expand: Floats  # (C, 2 hidden)
-    bias: Floats  # (2 hidden,)
-    reduce: Floats  # (hidden, C)
-    noise: Floats | None  # (16, 2 hidden), of looks
-
-    def heard(self, x: Floats, level: float) -> Floats:
-        h = x * (blend(self.gain, level) / self.scale)
-        return np.clip(h, np.float32(-REACH), np.float32(REACH), out=h)
-
-    def branch(self, h: Floats, noise: Floats | None = None) -> Floats:
-        """What is added to rows 1 to k of the k + 2 rows (k + 2, w, C) that are heard, given noise (k, w, 16)."""
-        count, width = len(h) - 2, h.shape[1]
-        mixed, product = np.zeros((count, width, h.shape[2]), np.float32), np.empty_like(h[:count])
-        for row, taps in enumerate(self.depthwise):
-            part = h[row : row + count]
-            for column, tap in enumerate(taps):
-                to = slice(max(0, 1 - column), width - max(0, column - 1))
-                of = slice(max(0, column - 1), width - max(0, 1 - column))
-                mixed[:, to] += np.multiply(part[:, of], tap, out=product[:, of])
-        hidden = mixed.reshape(-1, h.shape[2]) @ self.expand
-        hidden += self.bias
-        if noise is not None and self.noise is not None:
-            hidden += noise.reshape(-1, len(self.noise)) @ self.noise
-        a, b = np.split(hidden, 2, 1)
-        with np.errstate(over="ignore", under="ignore"):  # gates that are shut, or wide open
-            gate = np.exp(-a)
-        gate += 1
-        np.divide(a, gate, out=gate)
-        gate *= b
-        branch: Floats = (gate @ self.reduce).reshape(mixed.shape)
-        return branch
-
-
-def _through(
-    blocks: list[_Block], level: float, strips: Iterator[Floats], noise: _Noise | None = None
-) -> Iterator[Floats]:
-    for block in blocks:
-        strips = _one_through(block, level, strips, noise)
-    return strips
-
-
-def _one_through(block: _Block, level: float, strips: Iterator[Floats], noise: _Noise | None) -> Iterator[Floats]:
-    """A block's output, a row later than its input."""
-    first, top = next(strips), 0
-    edge = np.zeros_like(first[:1])  # what lies beyond the picture
-    heard, waiting = np.concatenate([edge, block.heard(first, level)]), first
-    for strip in strips:
-        rows = np.concatenate([heard, block.heard(strip, level)])
-        whole, count = np.concatenate([waiting, strip]), len(rows) - 2
-        drawn = None if noise is None else noise.rows(top, count, whole.shape[1])
-        yield block.branch(rows, drawn) + whole[:count]
-        heard, waiting, top = rows[-2:], whole[-1:], top + count
-    drawn = None if noise is None else noise.rows(top, len(waiting), waiting.shape[1])
-    yield block.branch(np.concatenate([heard, edge]), drawn) + waiting
 
 
 class TorchSynthesis:
@@ -413,40 +330,3 @@ def finished(image: Image.Image, header: Header) -> Image.Image:
 def level_of(rate: float) -> float:
     """Fractional level of gains at a fractional rate: rates 0 to 1 share level 0 and differ in price alone."""
     return max(0.0, rate - 1)
-
-
-def blend(table: Floats, level: float) -> Floats:
-    """The rows of `table` (L, C), interpolated at a fractional level: (C,)."""
-    level = min(max(level, 0.0), len(table) - 1.0)
-    low = min(int(level), max(len(table) - 2, 0))
-    high = min(low + 1, len(table) - 1)
-    row: Floats = table[low] + np.float32(level - low) * (table[high] - table[low])
-    return row
-
-
-def _blocks(tensors: Mapping[str, NDArray[Any]], name: str) -> list[_Block]:
-    count = sum(key.startswith(f"{name}.") and key.endswith(".scale") for key in tensors)
-    found = []
-    for index in range(count):
-        prefix = f"{name}.{index}."
-        own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
-        noise = np.ascontiguousarray(_float(own["noise"]).T) if "noise" in own else None
-        found.append(_block({key: _float(tensor) for key, tensor in own.items()}.__getitem__, noise))
-    return found
-
-
-def _block(tensor: Callable[[str], Floats], noise: Floats | None) -> _Block:
-    scale = tensor("scale")
-    return _Block(
-        scale,
-        tensor("gain"),
-        np.ascontiguousarray(tensor("depthwise")[:, 0].transpose(1, 2, 0)),
-        np.ascontiguousarray(tensor("expand").T),
-        tensor("bias"),
-        np.ascontiguousarray((np.sqrt(scale)[:, None] * tensor("reduce")).T),
-        noise,
-    )
-
-
-def _float(tensor: NDArray[Any]) -> Floats:
-    return np.asarray(tensor, np.float32)

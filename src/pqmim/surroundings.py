@@ -1,4 +1,4 @@
-"""A codec's work in torch is deaf to its surroundings, and leaves no trace in them.
+"""A codec's work in torch does not depend on its caller's settings, and does not change them.
 
 Autocast, inference mode, gradients, a default device and the number of threads are set for the calling thread alone,
 for as long as the work takes. Types are named wherever tensors are made, so a default type does not matter.
