@@ -17,7 +17,7 @@ ROWS = 256  # of noise at 1/8 resolution that are kept for the blocks that hear 
 
 
 class Noise:
-    """Rows of noise, as fine blocks hear it, one after the other."""
+    """The noise that fine blocks add, row by row."""
 
     def __init__(self, seed: int, gain: Floats) -> None:
         self._seed, self._gain = seed, gain
@@ -45,7 +45,7 @@ class Block:
     noise: Floats | None  # (16, 2 hidden), of looks
 
     def heard(self, x: Floats, level: float) -> Floats:
-        """What the branch hears of rows (k, w, C): scaled by the gain of a level, clipped to `REACH`."""
+        """The input of the branch, from rows (k, w, C): scaled by the gain of a level and clipped to `REACH`."""
         h = x * (blend(self.gain, level) / self.scale)
         return np.clip(h, np.float32(-REACH), np.float32(REACH), out=h)
 

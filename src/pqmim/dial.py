@@ -54,7 +54,7 @@ def most_pixels(size: int) -> int:
 
 
 def default_effort(pixels: int) -> int:
-    """Steps that refine the choice of codes of a picture, where nobody says how many."""
+    """Steps that refine the choice of codes of a picture, where the caller names none."""
     return EFFORT if pixels <= LARGE else 0
 
 

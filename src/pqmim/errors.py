@@ -31,7 +31,7 @@ class PqmimError(Exception):
 
     Attributes:
         message: one clause, without a full stop.
-        subject: the name of what is at fault; None where nobody has named it yet.
+        subject: the name of what is at fault; None where it is not named yet.
     """
 
     def __init__(self, message: str = "", subject: str | os.PathLike[str] | None = None) -> None:
@@ -43,7 +43,7 @@ class PqmimError(Exception):
         return self.message if self.subject is None else f"{self.subject}: {self.message}"
 
     def about(self, subject: str | os.PathLike[str]) -> "PqmimError":
-        """Name the subject where there is none yet: whoever was nearest to the fault knows best.
+        """Name the subject where there is none yet: the first name, given nearest to the fault, stays.
 
         Returns:
             This error, so that `raise error.about(name)` keeps its traceback and its cause.

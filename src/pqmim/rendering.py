@@ -189,7 +189,7 @@ class NumpySynthesis:
     Args:
         synthesis: tensors of the part of that name, see `release`; or those of a look, see `looks`.
         quantizer: tensors of that part, of which the order of channels and their steps are used.
-        seed: of the noise that a look's fine blocks hear; None: they hear none.
+        seed: of the noise of a look's fine blocks; None: no noise.
     """
 
     def __init__(

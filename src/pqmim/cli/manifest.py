@@ -1,4 +1,4 @@
-"""The list of what a folder's job has done: one JSON object a line, so that a job that dies goes on where it was."""
+"""The list of what a folder's job has done: one JSON object a line, so that a job that was stopped resumes where it was."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Manifest:
         return row is not None and "error" not in row and all(row.get(k) == v for k, v in self._key(job).items())
 
     def add(self, job: Job, facts: dict[str, Any]) -> None:
-        """Keep what became of a job."""
+        """Keep the result of a job."""
         if self._file is None:
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - see `close`
         self._file.write(json.dumps(facts | self._key(job)) + "\n")

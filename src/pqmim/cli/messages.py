@@ -50,7 +50,7 @@ def sentence(error: BaseException, name: str | None = None) -> str:
 
 @contextmanager
 def waiting(label: str) -> Iterator[None]:
-    """Shows that something goes on, where a person watches and it takes longer than a second."""
+    """Show that work is in progress, on a terminal, where it takes longer than a second."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return

@@ -17,7 +17,7 @@ from pqmim.errors import MissingPackage
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         line: for a person; None where there is nothing to say.
@@ -104,7 +104,7 @@ class Batch:
         return False
 
     def run(self, task: Task, opener: Opener) -> int:
-        """Do all jobs and tell what became of them.
+        """Do all jobs and report the result of each.
 
         Returns:
             The exit status: 1 where one failed, else the largest that an outcome asks for.

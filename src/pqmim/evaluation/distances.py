@@ -63,7 +63,7 @@ def kernel_distance(x: Features, y: Features) -> float:
 
 @dataclass(frozen=True)
 class KernelSums:
-    """The kernel distance of pictures and what became of them, over photos (see the module).
+    """The kernel distance between pictures and their decoded forms, over photos (see the module).
 
     With h(i, j) = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i), it is the mean of h over the pairs of patches
     from different photos: the U-statistic of Gretton et al. 2012, of photos.

@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "numpy", "pillow")
 
 
 def machine(threads: int | None = None, **more: Any) -> dict[str, Any]:
-    """The processor, its cores, the threads that the work may use, and whatever else the caller names.
+    """The processor, its cores, the threads that the work may use, and further facts that the caller names.
 
     Args:
         threads: Threads of the measured work; None stands for all cores.

@@ -1,4 +1,4 @@
-"""An archive of photos in shards: what is done is done, and a job that dies goes on.
+"""An archive of photos in shards. A finished shard is not done again, so a job that was stopped can be resumed.
 
     archive/shard-00012.tar     the .pqm files, under the names of their photos
     archive/shard-00012.jsonl   the list of them, one JSON object a line: path, sha256, bytes, bpp, error

@@ -28,7 +28,7 @@ FIRST_NOISE = 0.03  # deviation of the weights of the noise before training: sma
 
 
 class NoisyBlock(Block):
-    """A residual block whose gate hears noise: content decides where it becomes texture."""
+    """A residual block with noise at its gate; the content of the picture decides where noise becomes texture."""
 
     def __init__(self, channels: int, expansion: float, levels: int) -> None:
         super().__init__(channels, expansion, levels)

@@ -1,4 +1,4 @@
-"""Where rivals start: at the transforms of a run of ours, so that they part from it only after its first stage."""
+"""Where rivals start: at the transforms of a pqmim run, so that they differ from it only after its first stage."""
 
 import json
 
@@ -13,7 +13,7 @@ from pqmim.training.start import proxy_of_release
 
 
 def begin(recipe: BaseRecipe, photos: Photos, run: Run) -> ProxyCodec:
-    """The averaged transforms of the run's folder, if a run of ours left some; else what the recipe starts from.
+    """The averaged transforms of the run's folder, if a pqmim run left some; else what the recipe starts from.
 
     The rival's log says which.
 

@@ -61,7 +61,7 @@ class JointCodec(nn.Module):
         self.register_buffer("typical", torch.zeros_like(codec.prices))
 
     def pictures_learn(self) -> None:
-        """Let synthesis, codewords and prior learn, integers simulated; the analysis stands still."""
+        """Let synthesis, codewords and prior learn, integers simulated; the analysis is fixed."""
         self.prior.rounding = True
         self.codec.requires_grad_(False)
         self.codec.synthesis.requires_grad_(True)

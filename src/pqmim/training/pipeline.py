@@ -68,7 +68,7 @@ def read_photos(plan: BaseRecipe, data: Path, run: Run) -> Photos:
 
 
 def train_codec(plan: Recipe, photos: Photos, run: Run, last: str | None = None) -> Path | None:
-    """Train a codec of ours; see `train`."""
+    """Train a pqmim codec; see `train`."""
     wanted = STAGES[: STAGES.index(last) + 1] if last else STAGES
     if plan.from_release:
         model = start.codec_of_release(plan, run)

@@ -1,6 +1,6 @@
 """Recipes: everything that decides what a training run does, as validated YAML.
 
-`Recipe` is a run of ours.  A rival has a recipe of its own, a subclass of `BaseRecipe` in its package.
+`Recipe` is that of pqmim.  A rival has a recipe of its own, a subclass of `BaseRecipe` in its package.
 """
 
 from pathlib import Path
@@ -238,7 +238,7 @@ class Stages(Part):
 
 
 class BaseRecipe(Part):
-    """What the recipes of ours and of the rivals have in common."""
+    """What the recipes of pqmim and of its rivals have in common."""
 
     name: str
     """Of the run: its weights are `NAME.safetensors`."""
@@ -267,7 +267,7 @@ class BaseRecipe(Part):
 
 
 class Recipe(BaseRecipe):
-    """A codec of ours, from photos to released weights."""
+    """A pqmim codec, from photos to released weights."""
 
     kind: Literal["pqmim"] = "pqmim"
     """What is trained."""

@@ -76,5 +76,5 @@ class Revealed:
 
 
 def one_token(nothing: bool, blocks: int | None, positions: Positions) -> bool:
-    """Whether a pass comes to the same at all its positions: it knows `nothing`, and no block looks at their places."""
+    """Whether all positions of a pass get the same frequencies: no code is known, and no block runs."""
     return nothing and blocks == 0 and len(positions) > 1

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 def shielded(function: Callable[P, R]) -> Callable[P, R]:
-    """Run without autocast and gradients, whatever surrounds the call.
+    """Run without autocast and gradients, whatever the caller has set.
 
     Not for generators, which would leave the shield up between two values.
     """

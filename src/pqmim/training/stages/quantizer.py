@@ -77,7 +77,7 @@ class QuantizedCodec(nn.Module):
 
     @torch.no_grad()
     def observe(self, z: Tensor, rate: Tensor, codes: Tensor, decay: float, *, over_ranks: bool = False) -> None:
-        """EMA update of codebooks and frequencies; codewords that no one uses keep their grid point.
+        """EMA update of codebooks and frequencies; unused codewords keep their grid point.
 
         With `over_ranks` the latents of all ranks count, and every rank must call it.
         """
@@ -255,7 +255,7 @@ def _frequent(samples: Tensor, count: int) -> Tensor:
 
 
 class QuantizerStage(CropStage):
-    """The synthesis by gradients, codebooks and frequencies by moving averages; the analysis stands still."""
+    """The synthesis by gradients, codebooks and frequencies by moving averages; the analysis is fixed."""
 
     schedule: QuantizerSchedule
 
