@@ -1,4 +1,4 @@
-"""The list of what a folder's job has done: one JSON object a line, so that a job that was stopped resumes where it was."""
+"""What a folder's job has done, one JSON object a line: a job that was stopped resumes where it was."""
 
 import json
 import os

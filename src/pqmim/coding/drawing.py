@@ -19,7 +19,7 @@ from pqmim.coding.schedule import ranks
 
 @dataclass(frozen=True)
 class Drawing:
-    """How codes are drawn. Coarse ones, which carry colour and structure, have an order of their own; so have fine ones.
+    """How codes are drawn: coarse ones, which carry colour and structure, and fine ones.
 
     Attributes:
         boundary: sub-quantizers below are coarse.

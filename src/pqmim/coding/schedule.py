@@ -62,7 +62,7 @@ def passes(groups: Sequence[Group], active: int) -> list[Pass]:
     """The passes that code the first `active` sub-quantizers, in order.
 
     Inside a pass the symbols go sub-quantizer by sub-quantizer, positions in raster order. The first pass of a file,
-    which knows nothing, runs no block where its group says how many blocks run: every position would get the same frequencies.
+    which knows nothing, runs no block where its group says how many blocks run: all positions would get equal frequencies.
     """
     order: list[Pass] = []
     for group in groups:
