@@ -40,14 +40,14 @@ def main() -> None:
 
 
 def ours(codec: Codec, photo: Image.Image, size: int, look: str) -> Cell:
-    """The photo through a file of exactly so many bytes."""
+    """The photo through a file of exactly that size."""
     data = codec.compress(photo, size=size)
     picture = codec.decompress(data, look=look if look in ("faithful", "vivid") else float(look))
     return cell(photo, picture, "pqmim", len(data))
 
 
 def rival(photo: Image.Image, name: str, form: str, options: dict, size: int) -> Cell:
-    """The photo through the rival's best file of at most so many bytes."""
+    """The photo through the rival's best file of at most that size."""
     best: tuple[float, int, Image.Image] | None = None
     for share in SHARES:
         small = photo.resize([max(1, round(side * share)) for side in photo.size], Image.Resampling.LANCZOS)

@@ -101,7 +101,7 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--order",
         type=values.positive,
         metavar="STEPS",
-        help="draw the surest codes first, in so many steps a group; default: in an order made for it",
+        help="draw the surest codes first, in that many steps a group; default: in an order made for it",
     )
 
 
