@@ -284,20 +284,23 @@ def prefix() -> str:
 
 
 def realism() -> str:
-    """Perceptual measures at equal rates, with intervals over photos."""
-    found = result("perceptual.json")["at"]
-    measures = list(next(iter(next(iter(found.values())).values())))
-    rows = []
-    for rate, codecs in found.items():
+    """Perceptual measures at equal rates, and what the others gain on the first codec, with intervals over photos."""
+    found = result("perceptual.json")
+    rates = {rate: codecs for rate, codecs in found["at"].items() if codecs}
+    measures, rows = list(next(iter(next(iter(rates.values())).values()))), []
+    for rate, codecs in rates.items():
         for name, cells in codecs.items():
-            shown = [_with_interval(cells[measure]) if measure in cells else "" for measure in measures]
-            rows.append([f"{rate} bpp", OWN.get(name) or NAMES.get(name, name), *shown])
+            values = [f"{cells[measure]['value']:.3g}" for measure in measures]
+            rows.append([f"{rate} bpp", OWN.get(name) or NAMES.get(name, name), *values])
+            if cells := found["against"][rate].get(name):
+                rows.append(["", "against the first", *(_gain(cells[measure]) for measure in measures)])
     return markdown(["rate", "codec", *measures], rows)
 
 
-def _with_interval(cell: dict) -> str:
-    value, pair = cell["value"], cell["interval"]
-    return f"{value:.3g}" if pair is None else f"{value:.3g} ({pair[0]:.3g} to {pair[1]:.3g})"
+def _gain(cell: dict) -> str:
+    unit = "dB" if "dB" in cell else "%"
+    value, (low, high), form = cell.get("dB", cell.get("percent")), cell["interval"], "+.2f" if unit == "dB" else "+.0f"
+    return f"{value:{form}} {unit} ({low:{form}} to {high:{form}})"
 
 
 def completion() -> str:
