@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pqmim.dial import ENOUGH, MAX_PIXELS, SHIFT, SMALL, fit, most_pixels, reach, settings, target
+from pqmim.dial import ENOUGH, FILE_PIXELS, SHIFT, SMALL, fit, most_pixels, reach, settings, target
 from pqmim.errors import BadArgument
 
 
@@ -75,4 +75,4 @@ def test_targets_are_checked():
 
 
 def test_tiny_files_are_not_believed_everything():
-    assert most_pixels(0) == MAX_PIXELS < most_pixels(10**6)
+    assert most_pixels(0) == FILE_PIXELS < most_pixels(10**6)

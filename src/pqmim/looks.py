@@ -99,8 +99,11 @@ def save(path: str | os.PathLike[str], look: Look, faithful: Tensors, digest: st
     return len(data)
 
 
-def load(path: str | os.PathLike[str], faithful: Tensors, digest: str) -> Look:
+def load(path: str | os.PathLike[str], faithful: Tensors, digest: str | None) -> Look:
     """Read a look that belongs to the synthesis `faithful`, which `digest` names.
+
+    Without a digest the difference that the file holds is added to any synthesis of the same sizes: a look of one
+    release is where that of the next one starts to learn.
 
     Raises:
         WeightsError: the file cannot be read, is no look, or belongs to another synthesis.
@@ -112,7 +115,7 @@ def load(path: str | os.PathLike[str], faithful: Tensors, digest: str) -> Look:
         raise WeightsError(f"cannot be read ({error.strerror})", path) from error
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsError("this is no look of pqmim, or it is damaged", path) from error
-    if record["synthesis"] != digest:
+    if digest is not None and record["synthesis"] != digest:
         raise WeightsError(f"the look {record['name']} belongs to other weights", path)
     strength = tensors.pop("strength").astype(np.float32)
     return Look(record["name"], _absolute(tensors, faithful), strength)

@@ -15,7 +15,7 @@ from pqmim.models.features import weight_shapes
 from pqmim.training import recipe as recipes
 from pqmim.training.pipeline import train
 from pqmim.training.run import Run
-from pqmim.training.stages.look import LookRecipe
+from pqmim.training.stages.look import LookRecipe, partway
 
 
 def test_the_shipped_recipe_is_one_of_a_look():
@@ -41,6 +41,12 @@ def test_detail_is_heard_at_the_size_that_it_has():
     assert [bool((a > b + 1).any()) for a, b in zip(last, none)] == [False, False, False, False, True, True]
 
 
+def test_a_look_may_stand_partway():
+    found = {"head": torch.full((2, 2), 3.0), "fine.0.noise": torch.ones(4, 2), "noise_gain": torch.ones(2)}
+    half = partway(found, {"synthesis": {"head": np.ones((2, 2), np.float16)}}, 0.5)
+    assert [half[name].flat[0] for name in found] == [2.0, 0.5, 1.0]
+
+
 @pytest.mark.slow
 def test_a_look_of_a_release_is_trained_and_found(run, folder, tmp_path):
     torch.manual_seed(0)
@@ -58,6 +64,12 @@ def test_a_look_of_a_release_is_trained_and_found(run, folder, tmp_path):
     look = looks.load(path, released.part("synthesis"), released.digest_of("synthesis"))
     assert look.strength.tolist() == [1, 0.5, 0.5]
     assert not np.allclose(look.tensors["head"], released.part("synthesis")["head"], atol=1e-6)
+    schedule = schedule | {"steps": 0}
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(values | {"stages": {"features": schedule}, "look": str(path)}))
+    same = train(again, folder, Run.start(tmp_path / "again", features=features))
+    went_on = looks.load(same, released.part("synthesis"), released.digest_of("synthesis"))
+    assert all(np.allclose(tensor, went_on.tensors[name], atol=1e-3) for name, tensor in look.tensors.items())
     lines = [json.loads(line) for line in (tmp_path / "out" / "look-adversarial.jsonl").read_text().splitlines()]
     assert all(np.isfinite(value) for line in lines for value in line.values() if isinstance(value, float))
     assert any("told" in line for line in lines) and "held_back/psnr" in lines[-1]

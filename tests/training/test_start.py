@@ -131,6 +131,21 @@ def test_a_prior_goes_on_from_the_releases_without_some_blocks(written, recipe, 
     assert all(np.array_equal(whole[name], stored[name]) for name in stored if name != "level")
 
 
+def test_a_prior_with_wider_codebooks_reads_the_others_as_before(written, tmp_path):
+    prior = start.codec_of_release(recipes.load(written()), Run(tmp_path)).prior
+    codebook = prior.codebook.clone()
+    codebook[0, -1, 0] = 4 * codebook[0].abs().max()  # eight bits of the first channel must now hold four times as much
+    moved = start.with_codebook(prior, codebook)
+    codes = torch.zeros(1, 4, len(prior.dimensions), dtype=torch.long)
+    codes[..., 0] = prior.codebook[0, :-1, 0].abs().argsort(descending=True)[:4]
+    known, rate = torch.ones_like(codes, dtype=torch.bool), torch.ones(1)
+    with torch.no_grad():
+        before, after = (each.tokens(codes, known, rate, 2) for each in (prior, moved))
+        assert torch.allclose(before, after, atol=0.1) and not torch.equal(before, after)
+        moved.embed.weight.copy_(prior.embed.weight)
+        assert not torch.allclose(before, moved.tokens(codes, known, rate, 2), atol=0.1)
+
+
 def stages_of(path, *names):
     plan = yaml.safe_load(path.read_text())["stages"]
     return {name: plan[name] for name in names}
@@ -148,6 +163,27 @@ def test_a_release_goes_on_with_its_last_stages(written, recipe, folder, tmp_pat
     codec = Codec(found)
     assert codec.decompress(codec.compress(photo, 40)).size == (96, 64)
     assert not (tmp_path / "out" / "transforms.pt").exists()
+
+
+@pytest.mark.slow
+def test_a_release_goes_on_with_all_its_stages(written, recipe, folder, release, tmp_path):
+    stages = stages_of(recipe, "transforms", "quantizer", "prior")
+    stages = {name: stage | {"steps": 2, "evaluate_every": 2} for name, stage in stages.items()}
+    stages["transforms"]["levels"] = stages["quantizer"]["levels"] = 1
+    stages["prior"] |= {"samples": 16, "chosen": True, "crop": 64}
+    sizes = yaml.safe_load(recipe.read_text())["prior"]
+    with pytest.raises(RecipeError, match="no sub-quantizers to keep"):
+        recipes.load(written(start="klt", stages=stages, quantizer={"kept": True}))
+    path = written(stages=stages, prior=sizes, quantizer={"kept": True, "crops": 16, "rounds": 1})
+    found = releases.load(train(path, folder, Run.start(tmp_path / "out")))
+    before = releases.load(release)
+    assert found.record.dimensions == before.record.dimensions and found.record.groups == before.record.groups
+    first, then = (each.part("quantizer") for each in (before, found))
+    assert np.array_equal(first["order"], then["order"])
+    assert not np.array_equal(first["codebook"], then["codebook"])
+    assert np.abs(first["codebook"].astype(float) - then["codebook"]).mean() < 0.5
+    gains = [each.part("synthesis")["fine.0.gain"] for each in (before, found)]
+    assert np.array_equal(gains[0][1:], gains[1][1:]) and not np.array_equal(gains[0][0], gains[1][0])
 
 
 @pytest.mark.slow

@@ -76,12 +76,12 @@ def train_codec(plan: Recipe, photos: Photos, run: Run, last: str | None = None)
         codec = _codec(plan, photos, run, wanted)
         if codec is None:
             return None
-        model = joint_codec(plan, codec)
+        model = start.with_prior_of_release(plan, codec, run) if plan.prior_known else joint_codec(plan, codec)
     if not {"prior", "joint"} & set(wanted):
         return None
     if plan.stages.prior is not None:
         data = prior_codes(plan, model, photos, run)
-        model = start.prior_of(plan, model) if plan.from_release else model
+        model = start.prior_of(plan, model) if plan.prior_known else model
         model = train_prior(plan, model, data, photos, run)
     if plan.stages.joint is not None and "joint" in wanted:
         model = train_joint(plan, model, photos, run)
@@ -107,7 +107,8 @@ def _codec(plan: Recipe, photos: Photos, run: Run, wanted: tuple[str, ...]) -> Q
     proxy = train_transforms(plan, stages.transforms, photos, run)
     if "quantizer" not in wanted:
         return None
-    codec = train_quantizer(plan, stages.quantizer, fitted(plan, proxy, photos, run), photos, run)
+    given = start.quantizer_of_release(plan, run) if plan.quantizer.kept else None
+    codec = train_quantizer(plan, stages.quantizer, fitted(plan, proxy, photos, run, given), photos, run)
     if ranks.first():
         lines = [json.dumps(row) + "\n" for row in codec.usage_report()]
         (run.folder / "usage.jsonl").write_text("".join(lines))

@@ -62,11 +62,18 @@ class Schedule(Part):
     """Whether residual blocks are compiled (`torch.compile`), which pays on a GPU."""
 
 
-class TransformsSchedule(Schedule):
+class LevelSchedule(Schedule):
+    """Of stages that learn all levels in turns."""
+
+    levels: int | None = Field(None, ge=1)
+    """How many levels learn, from that of the first lambda on; all where nothing is said."""
+
+
+class TransformsSchedule(LevelSchedule):
     """Of the transforms under the scalar proxy."""
 
 
-class QuantizerSchedule(Schedule):
+class QuantizerSchedule(LevelSchedule):
     """Of codebooks and synthesis."""
 
     revive_every: int = Field(0, ge=0)
@@ -155,6 +162,8 @@ class Quantizer(Part):
     """Crops at each rate that the codebooks are fitted to."""
     rounds: int = Field(4, ge=1)
     """Rounds of entropy-constrained k-means."""
+    kept: bool = False
+    """Whether sub-quantizers, and with them the prior, go on from the release whose transforms go on."""
     order: list[int] | None = None
     """New order of the first sub-quantizers of the release that a run starts from: 4 at 2 makes the fifth the third."""
 
@@ -291,7 +300,9 @@ class Recipe(BaseRecipe):
             raise ValueError(f"stages: a recipe that starts from {self.start} needs {' and '.join(missing)}")
         if self.stages.transforms is not None and self.stages.quantizer is None:
             raise ValueError("stages: new transforms need the stage quantizer")
-        if self.stages.prior is not None and self.stages.prior.chosen and not self.from_release:
+        if self.quantizer.kept and self.start != "release":
+            raise ValueError(f"quantizer.kept: a recipe that starts from {self.start} has no sub-quantizers to keep")
+        if self.stages.prior is not None and self.stages.prior.chosen and not self.prior_known:
             raise ValueError("stages.prior.chosen: only a release has a prior to choose by")
         return self
 
@@ -302,8 +313,13 @@ class Recipe(BaseRecipe):
 
     @property
     def from_release(self) -> bool:
-        """Whether the quantizer, and with it the prior, goes on from a release."""
+        """Whether the transforms of a release stay as they are: quantizer and prior go on from it."""
         return self.start == "release" and self.stages.transforms is None
+
+    @property
+    def prior_known(self) -> bool:
+        """Whether the prior goes on from that of a release."""
+        return self.from_release or self.quantizer.kept
 
     @property
     def reach(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from pqmim import release
 from pqmim.models.modules import Modules
 from pqmim.models.prior.export import from_integers
-from pqmim.models.prior.masked import MaskedPrior
+from pqmim.models.prior.masked import MaskedPrior, feature_scale
 from pqmim.models.quantizer import ProductQuantizer
 from pqmim.models.transforms import TransformConfig
 from pqmim.training.data import Photos
@@ -66,6 +66,35 @@ def codec_of_release(recipe: Recipe, run: Run) -> JointCodec:
         quantizer, prior = reordered(quantizer.cpu(), order), reordered_prior(prior, order)
     codec = QuantizedCodec(released.analysis, quantizer, released.synthesis, torch.tensor(recipe.prices))
     return run.placed(JointCodec(codec, prior, record.groups, codec.active(), recipe.price_scale))
+
+
+def quantizer_of_release(recipe: Recipe, run: Run) -> ProductQuantizer:
+    """The quantizer of a release, for the transforms that went on learning."""
+    return modules_of(recipe, run).quantizer.cpu()
+
+
+def with_prior_of_release(recipe: Recipe, codec: QuantizedCodec, run: Run) -> JointCodec:
+    """A codec whose quantizer went on from that of a release, with the prior and the groups of the release."""
+    released = release.load(recipe.weights)
+    prior = from_integers(released.part("prior"), torch.tensor(released.record.rates), len(recipe.prices))
+    prior = with_codebook(prior, codec.quantizer.codebook.cpu())
+    return run.placed(JointCodec(codec, prior, released.record.groups, codec.active(), recipe.price_scale))
+
+
+@torch.no_grad()
+def with_codebook(prior: MaskedPrior, codebook: Tensor) -> MaskedPrior:
+    """The same prior for codebooks (M, K, D) that have moved.
+
+    What the tokens are made of are codewords times a power of two a channel, which fills eight bits; weights make up for
+    the change of that power.
+    """
+    found = MaskedPrior(prior.config, codebook, prior.dimensions, len(prior.level))
+    change = (feature_scale(prior.codebook) / feature_scale(found.codebook)).flatten()[prior.used]  # (C,)
+    state = prior.state_dict()
+    embed = state["embed.weight"].clone()
+    embed[:, : 2 * len(change)] *= change.repeat(2)
+    found.load_state_dict(state | {"codebook": found.codebook, "embed.weight": embed})
+    return found
 
 
 def prior_of(recipe: Recipe, model: JointCodec) -> JointCodec:

@@ -305,6 +305,10 @@ class MaskedPrior(nn.Module):
 
 def codeword_features(codebook: Tensor) -> Tensor:
     """Codewords (M, K, D) scaled by a power of two a dimension to fill int8, at `ACTIVATION` fractional bits."""
+    return (codebook * feature_scale(codebook)).round() * 2.0**-ACTIVATION
+
+
+def feature_scale(codebook: Tensor) -> Tensor:
+    """The power of two of each dimension (M, 1, D) with which codewords (M, K, D) fill int8."""
     reach = codebook.abs().amax(1, keepdim=True).clamp(min=2.0**-MEAN)
-    scale = torch.exp2((LIMIT / reach).log2().floor())
-    return (codebook * scale).round() * 2.0**-ACTIVATION
+    return torch.exp2((LIMIT / reach).log2().floor())

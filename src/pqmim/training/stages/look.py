@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -96,6 +97,10 @@ class LookRecipe(BaseRecipe):
     """What is trained."""
     start: Literal["klt", "random", "release"] = "release"
     """A look starts from the faithful synthesis of a release."""
+    look: Path | None = None
+    """The look of another release, of the same sizes, to go on from; the faithful synthesis where none is named."""
+    share: float = Field(1.0, gt=0, le=1)
+    """How far from the faithful synthesis to the one that training found the look stands, in its weights."""
     strength: list[float] | None = None
     """How far the dial goes at each rate level, chosen on held-back photos; 1 everywhere where none are named."""
     stages: Stages
@@ -304,7 +309,11 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
     modules = Modules.build(record.transforms, record.dimensions, record.codewords, parts, run.device)
     torch.manual_seed(recipe.seed)
     model = VividSynthesis(modules.synthesis.config).to(run.device)
-    model.load_state_dict(modules.synthesis.state_dict(), strict=False)
+    begin = modules.synthesis.state_dict()
+    if recipe.look is not None:
+        found = looks.load(recipe.look, parts["synthesis"], None).tensors
+        begin = {name: torch.from_numpy(tensor) for name, tensor in found.items()}
+    model.load_state_dict(begin, strict=False)
     first, second = recipe.stages.features, recipe.stages.adversarial
     saved: dict[str, Any] = run.once(
         f"{recipe.name}-coded", lambda: vars(coded_crops(released, modules, photos, first, recipe.seed))
@@ -323,7 +332,20 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
         game.against(judge)
         model = loop.train(prepared(game))
     path = run.folder / f"{recipe.name}.safetensors"
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    arrays = partway({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, parts, recipe.share)
     strength = np.array(recipe.strength or [1.0] * model.config.levels, np.float32)
     looks.save(path, looks.Look(NAME, arrays, strength), parts["synthesis"], released.digest_of("synthesis"))
     return path
+
+
+def partway(found: dict[str, Tensor], parts: dict[str, Any], share: float) -> dict[str, NDArray[np.float32]]:
+    """Weights `share` of the way from the faithful synthesis of `parts` to those found; noise is as much weaker."""
+    arrays = {}
+    for name, tensor in found.items():
+        faithful = parts["synthesis"].get(name)
+        if faithful is not None:
+            tensor = torch.lerp(torch.from_numpy(np.asarray(faithful, np.float32)), tensor.float(), share)
+        elif name.endswith(".noise"):
+            tensor = share * tensor
+        arrays[name] = tensor.numpy()
+    return arrays

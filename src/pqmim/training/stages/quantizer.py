@@ -173,23 +173,20 @@ class QuantizedCodec(nn.Module):
 
 
 @torch.no_grad()
-def fit(proxy: ProxyCodec, photos: Photos, recipe: Recipe, run: Run) -> QuantizedCodec:
-    """Order, group and fit the codebooks to the latents of the proxy's analysis."""
+def fit(
+    proxy: ProxyCodec, photos: Photos, recipe: Recipe, run: Run, given: ProductQuantizer | None = None
+) -> QuantizedCodec:
+    """Order, group and fit the codebooks to the latents of the proxy's analysis.
+
+    Channels and codebooks start as those of the quantizer that is `given`, if any.
+    """
     proxy.eval()
-    options, levels = recipe.quantizer, len(proxy.lambdas)
+    options = recipe.quantizer
     batches = _latents(proxy, photos, recipe, run)
-    grids = _grids(proxy, batches)
-    entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
-    order = entropy.sum(0).argsort(descending=True)
-    dimensions = _dimensions(options, entropy[0, order])
-    quantizer = ProductQuantizer(order.cpu(), dimensions, options.codewords, levels).to(run.device)
+    quantizer = _new_quantizer(options, _grids(proxy, batches)) if given is None else given
+    quantizer.to(run.device)
     quantizer.log_gain.copy_(proxy.proxy.log_gain)
     quantizer.log_step.copy_(proxy.proxy.log_step)
-    first = 0
-    for m, d in enumerate(dimensions):
-        samples = torch.cat([grid[:, order[first : first + d]] for grid in grids])
-        quantizer.codebook[m, :, :d] = _frequent(samples, options.codewords)
-        first += d
     prices = torch.tensor(recipe.prices)
     model = QuantizedCodec(proxy.analysis, quantizer, proxy.synthesis, prices, options.nearest).to(run.device)
     model.typical.copy_(torch.cat([proxy.typical[:1], proxy.typical]))
@@ -222,6 +219,20 @@ def _grids(proxy: ProxyCodec, batches: list[tuple[Tensor, Tensor]]) -> list[Tens
         symbols = proxy.proxy.quantize(z, level)[1].round()
         grids[int(level[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
     return [torch.cat(grid) for grid in grids]
+
+
+def _new_quantizer(options: Quantizer, grids: list[Tensor]) -> ProductQuantizer:
+    """Channels by their entropy in integers (N, C) of each level; codewords are the most frequent integers."""
+    entropy = torch.stack([_channel_entropy(grid) for grid in grids])  # (L, C)
+    order = entropy.sum(0).argsort(descending=True)
+    dimensions = _dimensions(options, entropy[0, order])
+    quantizer = ProductQuantizer(order.cpu(), dimensions, options.codewords, len(grids))
+    first = 0
+    for m, d in enumerate(dimensions):
+        samples = torch.cat([grid[:, order[first : first + d]] for grid in grids])
+        quantizer.codebook[m, :, :d] = _frequent(samples, options.codewords).cpu()
+        first += d
+    return quantizer
 
 
 def _dimensions(options: Quantizer, entropy: Tensor) -> list[int]:
@@ -258,6 +269,10 @@ class QuantizerStage(CropStage):
     """The synthesis by gradients, codebooks and frequencies by moving averages; the analysis is fixed."""
 
     schedule: QuantizerSchedule
+
+    def index(self, step: int, levels: int) -> Tensor:
+        """Whole rates (B,) of the crops of a step, of those whose levels learn."""
+        return super().index(step, min(levels, (self.schedule.levels or levels) + 1))
 
     def step(self, data: NDArray[np.uint8], step: int) -> Figures:
         """All rates in turns."""
@@ -299,11 +314,13 @@ def train_quantizer(
     return found
 
 
-def fitted(recipe: Recipe, proxy: ProxyCodec, photos: Photos, run: Run) -> QuantizedCodec:
-    """The fitted quantizer, from its checkpoint if it was fitted before; the first rank fits for all."""
+def fitted(
+    recipe: Recipe, proxy: ProxyCodec, photos: Photos, run: Run, given: ProductQuantizer | None = None
+) -> QuantizedCodec:
+    """The fitted quantizer, from its checkpoint if it was fitted before; the first rank fits for all.  See `fit`."""
 
     def make() -> dict[str, Any]:
-        model = fit(proxy, photos, recipe, run)
+        model = fit(proxy, photos, recipe, run, given)
         sizes = {"dimensions": model.quantizer.dimensions, "codewords": model.quantizer.codewords}
         return sizes | {"state": model.state_dict()}
 

@@ -11,7 +11,7 @@ from pqmim.models.proxy import ScalarProxy
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt, start_at_random
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos, patches
-from pqmim.training.recipe import BaseRecipe, RecipeError, Schedule
+from pqmim.training.recipe import BaseRecipe, RecipeError, Schedule, TransformsSchedule
 from pqmim.training.run import Run
 from pqmim.training.stage import Figures, Stage, rate_distortion_cost
 from pqmim.training.validation import held_back, point, to_images
@@ -120,6 +120,12 @@ class RateDistortionStage(CropStage):
 class TransformsStage(RateDistortionStage):
     """Analysis, synthesis and the proxy's steps and densities."""
 
+    schedule: TransformsSchedule
+
+    def index(self, step: int, levels: int) -> Tensor:
+        """Levels (B,) of the crops of a step, of those that learn."""
+        return super().index(step, min(levels, self.schedule.levels or levels))
+
     def evaluate(self, model: ProxyCodec) -> Figures:
         """PSNR and ideal bits a pixel at each level, quantized as in a file."""
         figures: Figures = {}
@@ -134,7 +140,7 @@ class TransformsStage(RateDistortionStage):
         return figures
 
 
-def train_transforms(recipe: BaseRecipe, schedule: Schedule, photos: Photos, run: Run) -> ProxyCodec:
+def train_transforms(recipe: BaseRecipe, schedule: TransformsSchedule, photos: Photos, run: Run) -> ProxyCodec:
     """Run the stage; returns the averaged model.  See `loop.train` for resuming."""
     from pqmim.training.start import proxy_of_release
 

@@ -1,0 +1,26 @@
+"""The notebook runs from its first cell to its last."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+NOTEBOOK = Path(__file__).parents[1] / "examples" / "inside.ipynb"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(capsys, monkeypatch):
+    monkeypatch.chdir(NOTEBOOK.parent)
+    matplotlib.use("Agg")
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in cells)  # outputs would go stale
+    space = {}
+    for number, cell in enumerate(cells):
+        exec(compile("".join(cell["source"]), f"cell {number}", "exec"), space)
+    on_disk, ideal, decibels = zip(*[row[1:] for row in space["rows"]])
+    assert list(on_disk) == sorted(on_disk) and list(decibels) == sorted(decibels)
+    assert all(0.5 * real < bits < real for real, bits in zip(on_disk, ideal))
+    assert 0 < space["ideal"].sum() < space["static"].sum()
+    assert "the prior saves" in capsys.readouterr().out
+    assert len(space["axes"]) == 3
