@@ -1,3 +1,4 @@
+import inspect
 import io
 import os
 import subprocess
@@ -31,6 +32,14 @@ def test_info_is_light(tmp_path, words):
     (tmp_path / "a.pqm").write_bytes(write(Header(24, 16, 50, 1), b"abc", {}, b"abc"))
     words = [str(tmp_path / word) if word == "a.pqm" else word for word in words]
     assert modules_after(f"from pqmim.cli import main; assert main({words}) == 0").isdisjoint(HEAVY)
+
+
+def test_samples_have_the_same_temperature_by_either_way():
+    from pqmim.codec import Codec
+    from pqmim.coding.sampler import COMPLETING
+
+    for decoding in (pqmim.decompress, Codec.render):
+        assert inspect.signature(decoding).parameters["temperature"].default == COMPLETING
 
 
 def test_help_is_light():

@@ -99,7 +99,7 @@ def decompress(
     look: float | str = 0.0,
     complete: "Literal['expect', 'sample', 'none']" = "expect",
     seed: int = 0,
-    temperature: float = 0.25,
+    temperature: float = 0.5,  # `coding.sampler.COMPLETING`, which cannot be imported lightly
     partial: bool = False,
     max_pixels: int | None = None,
 ) -> "Image.Image":
@@ -111,7 +111,8 @@ def decompress(
         complete: what is missing is what the model expects (the least error), a sample of what it may have been, or
             none.
         seed: of a sample, and of a look's noise; from 0.
-        temperature: of a sample: 1 draws as often as the model says, less keeps to what is likely.
+        temperature: of a sample: 1 draws as often as the model says, less keeps to what is likely; 0.5 as in
+            `Codec.render` and `pqmim decompress`.
         partial: decode a damaged file as far as it goes.
         max_pixels: the most that the picture may have; None: 33 million, and 4,096 more for each byte of the file.
 
