@@ -67,7 +67,7 @@ def compress(
     Args:
         image: a path, the bytes of an image file, a PIL image of any mode, or a uint8 array (H, W, 3) in sRGB.
         quality: 0 (smallest file) to 100 (best picture).
-        size: bytes that the file takes.
+        size: the most bytes that the file takes, nearly always all of them; without transparency and metadata.
         bpp: such a size in bits a pixel.
         psnr: dB that the picture reaches, in as few bytes as it takes.
         msssim: MS-SSIM that it reaches, 0 to 1.

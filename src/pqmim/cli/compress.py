@@ -31,11 +31,14 @@ ending in .pqm or being -, are input and output. A folder stands for the picture
 for those below it, too; with -o its tree is mirrored, and OUTPUT/pqmim.jsonl keeps the list: the
 same command again goes on where it stopped. `-` is standard input or output.
 
+--size and --bpp make files of at most that many bytes, nearly always of exactly so many. They hold
+colours alone: transparency and metadata are dropped. From 100 bytes on, two are a check.
+
 examples:
   pqmim compress photo.jpg                     photo.pqm, at quality 50
   pqmim compress photo.jpg -q 20 small.pqm     smaller, and plainer
   pqmim compress -r holiday/ -o out --jobs 4   the pictures of a tree, by four processes
-  pqmim compress photo.jpg --size 500          exactly 500 bytes, less check and transparency
+  pqmim compress photo.jpg --size 500          500 bytes, without transparency and metadata
   pqmim compress photo.jpg --psnr 35           as few bytes as 35 dB take
   pqmim compress photo.jpg --effort 0          faster, worse at the same size; decoded as fast as any
   curl ... | pqmim compress - - > photo.pqm    in a pipe
@@ -75,9 +78,9 @@ def _add_dial(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=values.quality,
         metavar="0..100",
-        help="0: smallest, at half the size under 12; 100: best (default: 50)",
+        help="0: smallest; under 20 coded at half the size where that does better; 100: best (default: 50)",
     )
-    dial.add_argument("--size", type=values.byte_size, metavar="BYTES", help="a file of exactly this size: 200, 2kB")
+    dial.add_argument("--size", type=values.byte_size, metavar="BYTES", help="a file of at most this size: 200, 2kB")
     dial.add_argument("--bpp", type=values.bpp, metavar="BITS", help="the same, as bits a pixel: 0.05")
     dial.add_argument("--psnr", type=values.psnr, metavar="DB", help="the smallest file that has this PSNR: 35")
     dial.add_argument("--msssim", type=values.msssim, metavar="S", help="the smallest file that has this MS-SSIM: 0.97")

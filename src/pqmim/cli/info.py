@@ -9,7 +9,8 @@ from pqmim.cli.streams import read_file
 from pqmim.cli.work import Batch, Options, Outcome
 
 DETAILS = """\
-Reads no more than the file's frame, so it needs neither weights nor torch.
+Reads the file and compares its bytes with their check. It decodes no codes, so it needs neither
+weights nor torch; `pqmim check` proves the codes, too.
 
 examples:
   pqmim info photo.pqm
