@@ -1,4 +1,4 @@
-"""A table of photos to Parquet, by Daft: `pip install daft pqmim`.
+"""A table of photos to Parquet, by Daft: `pip install daft .` in a clone.
 
     python examples/batch_daft.py 'photos/*.jpg' small.parquet
 

@@ -1,4 +1,4 @@
-"""A tree of photos to an archive in shards, by processes of Dask: `pip install 'pqmim[batch]'`.
+"""A tree of photos to an archive in shards, by processes of Dask: `pip install '.[batch]'` in a clone.
 
     python examples/batch_dask.py photos/ archive/ --workers 2
 

@@ -1,4 +1,4 @@
-"""A tree of photos to an archive in shards, by actors of Ray Data: `pip install 'ray[data]' pqmim`.
+"""A tree of photos to an archive in shards, by actors of Ray Data: `pip install 'ray[data]' .` in a clone.
 
     python examples/batch_ray.py photos/ archive/ --workers 2
     python examples/batch_ray.py photos/ archive/ --workers 8 --gpu
