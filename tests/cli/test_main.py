@@ -135,4 +135,4 @@ def test_missing_extras_say_how_to_get_them(run, monkeypatch):
         monkeypatch.delitem(sys.modules, name, raising=False)
     status, out, err = run("train", "r.yaml", "--data", "in", "--out", "out")
     assert (status, out) == (1, b"")
-    assert "pip install 'pqmim[train]'" in err and err.count("\n") == 1
+    assert "pip install '.[train]'" in err and err.count("\n") == 1

@@ -222,6 +222,6 @@ def test_the_users_own_network(tmp_path, pictures, module):
 
 
 def test_packages_that_are_missing_say_how_to_get_them():
-    with pytest.raises(MissingPackage, match=r"pip install 'pqmim\[perceptual\]'"):
+    with pytest.raises(MissingPackage, match=r"pip install '\.\[perceptual\]'"):
         packaged("no_such_package_anywhere", "file")
     assert packaged("numpy", "core").name == "core"

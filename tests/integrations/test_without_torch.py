@@ -51,7 +51,7 @@ def test_what_needs_more_says_so(tmp_path):
     Image.fromarray(np.random.randint(0, 256, (16, 16, 3), np.uint8)).save(tmp_path / "b.png")
     for words, complaint in (
         (["compress", "b.png"], "pip install torch"),
-        (["qr", "b.png"], "pip install 'pqmim[qr]'"),
+        (["qr", "b.png"], "pip install '.[qr]'"),
     ):
         done = without(words, tmp_path)
         assert done.returncode == 1 and complaint in done.stderr and done.stderr.count("\n") == 1

@@ -161,5 +161,5 @@ def extra_packages(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = f"this needs a package that is not installed ({error.name}): pip install 'pqmim[{extra}]'"
+        message = f"this needs a package that is not installed ({error.name}): pip install '.[{extra}]' in a clone of pqmim"
         raise MissingPackage(message) from error

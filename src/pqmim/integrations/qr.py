@@ -1,4 +1,4 @@
-"""Small files as QR codes, and back: `pip install 'pqmim[qr]'`.
+"""Small files as QR codes, and back: `pip install '.[qr]'`.
 
 A code holds 2,953 bytes at most. The forms, with the modules a side that 200 bytes need:
 

@@ -1,4 +1,4 @@
-"""The two networks of the decoder as ONNX graphs: `pip install 'pqmim[onnx]'`.
+"""The two networks of the decoder as ONNX graphs: `pip install '.[onnx]'`.
 
     prior.onnx      the transformer: residual streams to hidden states, exact on every number
     synthesis.onnx  latents to pixels

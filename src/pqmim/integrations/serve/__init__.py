@@ -1,4 +1,4 @@
-"""The page of `pqmim serve`: `pip install 'pqmim[serve]'`. Nothing is kept: each request carries what it works on."""
+"""The page of `pqmim serve`: `pip install '.[serve]'`. Nothing is kept: each request carries what it works on."""
 
 from pqmim.integrations.serve.app import make_app
 from pqmim.integrations.serve.guard import Limits

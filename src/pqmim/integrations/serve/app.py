@@ -148,7 +148,7 @@ class _Desk:
     async def qr(self, request: Request) -> Response:
         """A file to an SVG of its QR code."""
         if not _has_qr():
-            raise HTTPException(404, "QR codes need `pip install 'pqmim[qr]'`")
+            raise HTTPException(404, "QR codes need `pip install '.[qr]'` in a clone of pqmim")
         data = await body_of(request, self._limits)
         return Response(await run_in_threadpool(write_qr, data, ".svg"), media_type="image/svg+xml")
 
