@@ -6,7 +6,8 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # the address that PyTorch's site names for its CPU-only wheels saves gigabytes: --build-arg TORCH_INDEX=...
 ARG TORCH_INDEX=
 RUN pip install ${TORCH_INDEX:+--index-url $TORCH_INDEX} "torch>=2.9,<2.14"
-COPY pyproject.toml README.md LICENSE /src/
+# without a C compiler in the image, the prior runs in PyTorch: the same codes, more slowly
+COPY pyproject.toml hatch_build.py README.md LICENSE /src/
 COPY src /src/src
 RUN pip install "/src[$EXTRAS]" && rm -r /src && useradd --create-home pqmim
 USER pqmim
