@@ -161,5 +161,6 @@ def extra_packages(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = f"this needs a package that is not installed ({error.name}): pip install '.[{extra}]' in a clone of pqmim"
+        way = f"pip install '.[{extra}]' in a clone of pqmim"
+        message = f"this needs a package that is not installed ({error.name}): {way}"
         raise MissingPackage(message) from error
