@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md, docs/hybrid.md and docs/ablations.md anew from results/.
+"""Writes the marked tables and figures of README.md and docs/ anew from results/.
 
     python benchmarks/tables.py            # --check only says whether they are what results/ says
 
