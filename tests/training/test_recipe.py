@@ -1,12 +1,15 @@
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from pqmim import rivals
 from pqmim.models.prior.masked import PriorConfig
 from pqmim.models.transforms import TransformConfig
-from pqmim.training.recipe import Part, Prior, Recipe, RecipeError, Transforms, load
+from pqmim.training.recipe import Part, Prior, Recipe, RecipeError, Transforms, TransformsSchedule, load
+from pqmim.training.stages.transforms import TransformsStage
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -116,3 +119,16 @@ def test_rivals_share_transforms_and_lambdas_with_the_default():
     default, *rivals = (load(RECIPES[0].parent / f"{name}.yaml") for name in ("default", "hyperprior", "vq", "hific"))
     for rival in rivals:
         assert (rival.lambdas, rival.transforms) == (default.lambdas, default.transforms)
+
+
+def test_levels_that_do_not_learn_do_not_count_in_a_line_search():
+    figures = {"psnr_0": 30.0, "bpp_0": 1.0, "psnr_1": 20.0, "bpp_1": 0.5}
+    other = figures | {"psnr_1": 15.0}
+    model = SimpleNamespace(lambdas=torch.tensor([100.0, 1000.0]))
+
+    def cost(levels, figures):
+        schedule = TransformsSchedule(steps=1, batch=1, levels=levels)
+        return TransformsStage.cost(SimpleNamespace(model=model, schedule=schedule), figures)
+
+    assert cost(1, figures) == cost(1, other)
+    assert cost(None, figures) < cost(None, other)

@@ -301,8 +301,9 @@ class QuantizerStage(CropStage):
         return figures | {"sub_quantizers": len(model.quantizer.dimensions), "used": used}
 
     def cost(self, figures: Figures) -> float:
-        """Rate and distortion, all rates alike."""
-        return rate_distortion_cost(figures, self.model.prices.tolist())
+        """Rate and distortion, all rates that learn alike."""
+        learned = None if self.schedule.levels is None else self.schedule.levels + 1
+        return rate_distortion_cost(figures, self.model.prices[:learned].tolist())
 
 
 def train_quantizer(

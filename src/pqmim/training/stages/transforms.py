@@ -126,6 +126,10 @@ class TransformsStage(RateDistortionStage):
         """Levels (B,) of the crops of a step, of those that learn."""
         return super().index(step, min(levels, self.schedule.levels or levels))
 
+    def cost(self, figures: Figures) -> float:
+        """Rate and distortion, all levels that learn alike."""
+        return rate_distortion_cost(figures, self.model.lambdas[: self.schedule.levels].tolist())
+
     def evaluate(self, model: ProxyCodec) -> Figures:
         """PSNR and ideal bits a pixel at each level, quantized as in a file."""
         figures: Figures = {}
