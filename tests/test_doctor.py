@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from pqmim import doctor
 from pqmim.codec import Codec
 from pqmim.doctor import examine
+from pqmim.errors import DamagedFile, UnsupportedFile
 from pqmim.models.prior import compiled, selftest
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +16,7 @@ def codec():
     return Codec()
 
 
+@pytest.mark.slow
 def test_this_machine_is_healthy(codec):
     facts = json.loads(json.dumps(examine(codec, speed=False)))
     assert facts["healthy"] and "speed" not in facts
@@ -24,6 +25,7 @@ def test_this_machine_is_healthy(codec):
     assert facts["prior"]["form"] in ("compiled", "torch", "numpy") and facts["prior"]["why"]
 
 
+@pytest.mark.slow
 def test_a_wrong_digest_is_told(codec, monkeypatch):
     again = compiled.passes.cache_clear
     again()
@@ -34,3 +36,23 @@ def test_a_wrong_digest_is_told(codec, monkeypatch):
         again()
     assert not facts["healthy"]
     assert facts["tests"]["digest of a small pass in NumPy"] is False
+
+
+class Refusing:
+    """A codec that finds a fault in every file."""
+
+    def __init__(self, error):
+        self._error = error
+
+    def receive(self, data):
+        raise self._error
+
+
+def test_a_file_that_does_not_decode_is_a_failed_test_whatever_its_fault():
+    for message in ("the file is damaged: its check fails", "the file is damaged: its bytes end before its codes do"):
+        assert doctor._small_file(Refusing(DamagedFile(message))) is False
+
+
+def test_a_file_of_other_weights_gives_no_verdict():
+    verdict = doctor._small_file(Refusing(UnsupportedFile("the file needs weights 000, which are not installed")))
+    assert verdict == "it was written with other weights: the file needs weights 000, which are not installed"

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pqmim.errors import PqmimError
+from pqmim.errors import PqmimError, UnsupportedFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,8 +180,10 @@ def _small_file(codec: "Codec") -> bool | str:
         received = codec.receive(path.read_bytes())
     except OSError:
         return "there is none beside the packaged weights"
-    except PqmimError as error:
-        return False if "check" in error.message else f"it was written with other weights: {error}"
+    except UnsupportedFile as error:
+        return f"it was written with other weights: {error}"
+    except PqmimError:  # a wrong prior may also run out of bytes, before there is a check to fail
+        return False
     return received.verified
 
 
