@@ -34,6 +34,49 @@ def test_sub_quantizers_of_too_many_dimensions_are_refused():
         spec.check(random_tensors(0, dimensions=(1, 17)))
 
 
+MISSHAPEN = {
+    "dimensions": lambda t: t[:-1],
+    "codebook": lambda t: t[..., :-1],
+    "feature": lambda t: t[:, :-1],
+    "level": lambda t: t[:1],
+    "term": lambda t: t[..., :-1],
+    "static": lambda t: t[:-1],
+    "embed.weight": lambda t: t[:, :-8],
+    "embed.bias": lambda t: t[:1],
+    "mean.weight": lambda t: t[:-1],
+    "precision.shift": lambda t: t[:-1],
+    "free.weight": lambda t: t[:, :-1],
+    "1.bias": lambda t: t[:, :-1],
+    "0.depthwise.weight": lambda t: t[:, :-1],
+    "1.depthwise.shift": lambda t: t[:1],
+    "0.qkv.weight": lambda t: t[:-1],
+    "1.attended.bias": lambda t: t[None],
+    "0.expand.weight": lambda t: t[:-2],
+    "1.reduce.weight": lambda t: t[:, :-1],
+}
+
+
+@pytest.mark.parametrize("name", MISSHAPEN)
+def test_tensors_that_do_not_fit_each_other_are_refused(name):
+    tensors = random_tensors(0)
+    tensors[name] = np.ascontiguousarray(MISSHAPEN[name](tensors[name]))
+    with pytest.raises(ValueError, match=r"has the shape|dimensions, as the codebook has"):
+        spec.check(tensors)
+
+
+@pytest.mark.parametrize("dimensions", [-1, 0, 4])
+def test_dimensions_that_the_codebook_has_not_are_refused(dimensions):
+    tensors = random_tensors(0)  # of at most 3 dimensions
+    tensors["dimensions"][1] = dimensions
+    with pytest.raises(ValueError, match="1 to 3 dimensions"):
+        spec.check(tensors)
+
+
+def test_priors_of_other_sizes_fit():
+    for sizes in ({"blocks": 0}, {"dimensions": (1,), "rank": 1}, {"width": 64, "heads": 4, "hidden": 8, "codewords": 256}):
+        spec.check(random_tensors(0, **sizes))
+
+
 def test_exp2_is_close_and_falls():
     t = np.arange(4096, dtype=np.int32)
     exact = 2.0 ** (15 - t / 256)

@@ -210,9 +210,15 @@ def code_inputs(tensors: Tensors) -> list[NDArray[np.int8]]:
 
 
 def check(tensors: Tensors) -> None:
-    """Raise `ValueError` where a number could leave what carries it."""
+    """Check that tensors fit each other and the arithmetic.
+
+    Raises:
+        KeyError: a tensor is missing.
+        ValueError: a tensor has another shape than the sizes of the prior give it, or a number could leave what carries it.
+    """
+    _check_shapes(tensors)
     layout = Layout(tensors)
-    if not 0 < max(layout.dimensions) <= MOST_DIMENSIONS:
+    if max(layout.dimensions) > MOST_DIMENSIONS:
         raise ValueError(f"a sub-quantizer has more than {MOST_DIMENSIONS} dimensions")
     if layout.rank > MOST_RANK or layout.codewords > MOST_CODEWORDS:
         raise ValueError(f"a prior has at most {MOST_CODEWORDS} codewords and a free term of rank {MOST_RANK}")
@@ -229,6 +235,56 @@ def check(tensors: Tensors) -> None:
     for index in range(layout.blocks):
         if _largest(tensors[f"{index}.bias"]) > LARGEST_BIAS:
             raise ValueError(f"the attention scores of block {index} could leave 24 bits")
+
+
+def _check_shapes(tensors: Tensors) -> None:
+    """Raise `ValueError` where shapes disagree: the form in C copies as many numbers as the sizes say."""
+    size, codewords, widest = _shape(tensors, "codebook", 3)
+    _, rank, _ = _shape(tensors, "term", 3)
+    width, _ = _shape(tensors, "embed.weight", 2)
+    expected: dict[str, tuple[int, ...]] = {
+        "dimensions": (size,),
+        "feature": (size, codewords, widest),
+        "level": (QUALITIES, width),
+        "term": (size, rank, codewords),
+        "static": (size, codewords),
+    }
+    _compare(tensors, expected)
+    dimensions: list[int] = tensors["dimensions"].tolist()
+    if not 1 <= min(dimensions, default=0) <= max(dimensions) <= widest:
+        raise ValueError(f"a sub-quantizer has 1 to {widest} dimensions, as the codebook has")
+    channels = sum(dimensions)
+    inputs = 2 * channels + size
+    layers = {
+        "embed": (width, inputs + -inputs % 8),
+        "mean": (channels, width),
+        "precision": (channels, width),
+        "free": (size * rank, width),
+    }
+    for index in range(Layout(tensors).blocks):
+        heads, hidden = _shape(tensors, "0.bias", 2)[0], _shape(tensors, "0.reduce.weight", 2)[1]  # all blocks are alike
+        expected[f"{index}.bias"] = heads, (2 * WINDOW - 1) ** 2
+        expected[f"{index}.depthwise.weight"], expected[f"{index}.depthwise.shift"] = (width, 9), (width,)
+        layers[f"{index}.qkv"], layers[f"{index}.attended"] = (3 * width, width), (width, width)
+        layers[f"{index}.expand"], layers[f"{index}.reduce"] = (2 * hidden, width), (width, hidden)
+    for name, (rows, columns) in layers.items():
+        expected[f"{name}.weight"] = rows, columns
+        expected[f"{name}.bias"] = expected[f"{name}.shift"] = (rows,)
+    _compare(tensors, expected)
+
+
+def _shape(tensors: Tensors, name: str, sides: int) -> tuple[int, ...]:
+    """The shape of a tensor.  Raises `ValueError` where it has another number of sides."""
+    shape = tensors[name].shape
+    if len(shape) != sides:
+        raise ValueError(f"the tensor {name} has the shape {shape}, which are not {sides} sides")
+    return shape
+
+
+def _compare(tensors: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in expected.items():
+        if tensors[name].shape != shape:
+            raise ValueError(f"the tensor {name} has the shape {tensors[name].shape}, not {shape}")
 
 
 def _largest(tensor: NDArray[Any]) -> int:
