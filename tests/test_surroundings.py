@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from pqmim.bitstream.container import write
 from pqmim.bitstream.header import Header
@@ -138,6 +138,38 @@ def test_products_of_numpy_run_on_one_thread_and_leave_no_trace():
     with one_for_products():
         assert counts() == [1] * len(before)
     assert counts() == before
+
+
+def test_overlapping_contexts_restore_what_was_before_the_first():
+    pools = [pool for pool in ThreadpoolController().select(user_api="blas").lib_controllers if pool.get_num_threads()]
+
+    def counts():
+        return [pool.get_num_threads() for pool in pools]
+
+    def change(numbers):
+        for pool, number in zip(pools, numbers):
+            pool.set_num_threads(number)
+
+    def in_a_thread_that_ends(*arguments):  # one that lives would be the only one to change OpenBLAS
+        thread = threading.Thread(target=change, args=arguments)
+        thread.start()
+        thread.join()
+
+    before = counts()
+    in_a_thread_that_ends([2] * len(pools))
+    try:
+        two = counts()
+        with ThreadPoolExecutor(1) as here, ThreadPoolExecutor(1) as there:
+            first, second = one_for_products(), one_for_products()
+            here.submit(first.__enter__).result()
+            there.submit(second.__enter__).result()
+            here.submit(first.__exit__, None, None, None).result()
+            shared = [getattr(pool, "threading_layer", None) != "openmp" for pool in pools]
+            assert all(count == 1 for count, own in zip(there.submit(counts).result(), shared) if own)
+            there.submit(second.__exit__, None, None, None).result()
+            assert counts() == two
+    finally:
+        in_a_thread_that_ends(before)
 
 
 def test_threads_that_others_keep_busy_are_left_to_them(monkeypatch):
