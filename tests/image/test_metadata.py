@@ -2,11 +2,14 @@
 
 import functools
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
+from pqmim.errors import OutputError
 from pqmim.image.metadata import Metadata, options
 from pqmim.image.picture import read_picture
 from pqmim.image.save import encode
@@ -119,6 +122,30 @@ def test_damaged_exif_does_not_keep_a_picture_from_being_read(keep):
     data[place : place + 4] = b"\xff\xff\xff\xff"
     picture = read_picture(bytes(data), keep_metadata=keep)
     assert sorted(picture.rgb.shape) == [3, 3, 4]
+
+
+def with_exif(data: bytes, exif_bytes: bytes) -> bytes:
+    """A PNG with an eXIf chunk of these bytes after its header."""
+    chunk = b"eXIf" + exif_bytes
+    framed = struct.pack(">I", len(exif_bytes)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + framed + data[33:]
+
+
+@pytest.mark.parametrize("junk", [b"junk instead of a header", b"MM\0*"])
+def test_exif_without_a_header_is_dropped_and_told(junk):
+    data = picture_of("PNG")
+    for keep in (False, True):
+        picture = read_picture(with_exif(data, junk), keep_metadata=keep)
+        assert np.array_equal(picture.rgb, read_picture(data).rgb)
+        assert picture.metadata.exif == b"" and picture.notes == ["EXIF metadata dropped"]
+
+
+@pytest.mark.parametrize("junk", [b"junk instead of a header", b"MM\0*"])
+def test_exif_that_cannot_be_written_is_one_sentence(junk):
+    image = Image.new("RGB", (3, 4))
+    Metadata(exif=junk).attach(image)
+    with pytest.raises(OutputError, match="cannot be written as TIFF"):
+        encode(image, ".tif")
 
 
 @pytest.mark.parametrize(

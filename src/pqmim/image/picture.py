@@ -142,8 +142,8 @@ def _from_image(image: Image.Image, reading: _Reading) -> Picture:
         check_size(*image.size, reading.name, most)  # that of an icon is known now alone
         found = Metadata.of(image)
         texts, photoshop = has_text(image), bool(image.info.get("photoshop"))
-        upright = image
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        upright, orientation = image, _orientation(image)
+        if orientation not in (1, None):
             upright = ImageOps.exif_transpose(image)
             found = found.upright()
     if deep:
@@ -151,7 +151,8 @@ def _from_image(image: Image.Image, reading: _Reading) -> Picture:
     if image.mode in ("P", "PA"):
         notes.append("converted from a palette to full colour")
     rgb, alpha, icc, conversions = to_srgb(upright, keep_profile=reading.keep_metadata)
-    kept = Metadata(found.exif, icc, found.xmp) if reading.keep_metadata else Metadata()
+    readable = found.exif if orientation is not None else b""
+    kept = Metadata(readable, icc, found.xmp) if reading.keep_metadata else Metadata()
     kinds = {
         "EXIF": found.exif and not kept.exif and found.says_more_than_orientation(),  # which alone is applied
         "XMP": found.xmp and not kept.xmp,
@@ -161,6 +162,15 @@ def _from_image(image: Image.Image, reading: _Reading) -> Picture:
     names = [name for name, dropped in kinds.items() if dropped]
     dropped = [f"{' and '.join(names)} metadata dropped"] if names else []
     return Picture(rgb, alpha, notes + conversions + dropped, kept)
+
+
+def _orientation(image: Image.Image) -> object:
+    """What EXIF says of how a loaded image lies; 1 is upright. None where there is EXIF, and no reading it."""
+    try:
+        found: object = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except DECODER_ERRORS:
+        return None
+    return found
 
 
 def _count_frames(image: Image.Image) -> int:

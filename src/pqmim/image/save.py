@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,6 +94,6 @@ def encode(image: Image.Image, ending: str, name: str | None = None) -> tuple[by
         image.save(buffer, kind.name, **kind.options, **metadata)
     except KeyError as error:  # Pillow built without this format
         raise OutputError(f"cannot be written: this Pillow has no {kind.name} encoder", name) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error) as error:  # the last ones over damaged EXIF
         raise OutputError(f"cannot be written as {kind.name}: {error}", name) from error
     return buffer.getvalue(), notes
