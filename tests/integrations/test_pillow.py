@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile
 
 import pqmim
 import pqmim.pillow
@@ -78,6 +78,18 @@ def test_alpha_is_known_before_decoding(codec):
     assert image.mode == "RGBA"
     image.load()
     assert image.mode == "RGBA"
+
+
+def test_kept_metadata_is_there_before_and_after_decoding(codec):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "a maker"
+    chunks = {Tag.EXIF: exif.tobytes().removeprefix(b"Exif\0\0"), Tag.ICC: b"a profile", Tag.XMP: b"<x/>"}
+    image = opened(write(Header(24, 16, 50, 1), b"abc", chunks, b"abc"))
+    assert image.getexif()[ExifTags.Base.Make] == "a maker" and codec.decoded == 0
+    image.load()
+    assert image.getexif()[ExifTags.Base.Make] == "a maker"
+    assert (image.info["icc_profile"], image.info["xmp"]) == (b"a profile", b"<x/>")
+    assert not {"exif", "icc_profile", "xmp"} & set(opened().info)
 
 
 def test_what_applications_do_with_images(codec, tmp_path):

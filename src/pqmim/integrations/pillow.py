@@ -10,6 +10,7 @@ from PIL import Image, ImageFile
 from pqmim.bitstream.container import Tag, read
 from pqmim.bitstream.header import Header
 from pqmim.errors import PqmimError
+from pqmim.image.metadata import Metadata
 
 FORMAT, MIME, ENDING = "PQM", "image/x-pqm", ".pqm"
 
@@ -20,7 +21,8 @@ OPTIONS = ("quality", "size", "bpp", "psnr", "msssim", "effort", "max_pixels", "
 class PqmImageFile(ImageFile.ImageFile):
     """A .pqm file that is not decoded until its pixels are wanted.
 
-    `info` holds `quality`, `bpp` and, once it is decoded, `notes`.
+    `info` holds `quality`, `bpp` and, where the file carries them, `exif`, `icc_profile` and `xmp`; once it is decoded,
+    `notes`.
     """
 
     format = FORMAT
@@ -41,6 +43,8 @@ class PqmImageFile(ImageFile.ImageFile):
         self._mode = "RGBA" if Tag.ALPHA in container.chunks else "RGB"
         self.info["quality"] = header.quality
         self.info["bpp"] = 8 * len(data) / (header.width * header.height)
+        exif, icc, xmp = (container.chunks.get(tag, b"") for tag in (Tag.EXIF, Tag.ICC, Tag.XMP))
+        Metadata(exif, icc, xmp).attach(self)
 
     def load(self) -> Any:
         """Decode the file, where that was not done yet.
