@@ -128,3 +128,22 @@ def test_small_files_say_that_there_is_a_vivid_look(run, packed, codec, monkeypa
     assert "--look vivid" not in run("decompress", "packed.pqm", "--force", "--look", "0.5")[2]
     monkeypatch.setattr(codec, "has_looks", False)
     assert "--look vivid" not in run("decompress", "packed.pqm", "--force")[2]
+
+
+def test_standard_input_gives_no_variants(run, packed, capsysbinary):
+    with pytest.raises(SystemExit) as stop:
+        run("decompress", "-", "a.png", "--complete", "sample", "--variants", "2", stdin=packed.read_bytes())
+    assert stop.value.code == 2 and "standard input can be read once" in capsysbinary.readouterr().err.decode()
+    assert sorted(os.listdir()) == ["packed.pqm", "photo.png"]
+
+
+def test_a_map_that_exists_keeps_the_picture_from_being_written(run, packed):
+    with open("a-invented.png", "wb") as file:
+        file.write(b"precious")
+    status, _, err = run("decompress", "packed.pqm", "a.png", "--show-invented")
+    assert status == 1 and err.startswith("pqmim: a-invented.png: exists already")
+    assert not os.path.exists("a.png")
+
+
+def test_a_format_may_be_given_as_an_ending(run, packed):
+    assert run("decompress", "packed.pqm", "--format", ".jpg") == (0, b"packed.jpg: 24x16\n", "")

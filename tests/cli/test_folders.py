@@ -131,3 +131,41 @@ def test_check_tells_bare_from_damaged(run, tree):
 def test_a_size_that_cannot_be_filled_is_told(run, tree):
     status, _, err = run("compress", "in/a.png", "--size", "9kB")
     assert status == 0 and "1,000 bytes of the 9,000 asked for" in err
+
+
+@pytest.mark.parametrize("output", ["small.pqm", "-"])
+def test_the_one_picture_of_a_folder_goes_to_a_file_without_a_list(run, here, output):
+    (here / "in").mkdir()
+    Image.new("RGB", (24, 16)).save("in/a.png")
+    status, out, err = run("compress", "in", "-o", output)
+    assert (status, err) == (0, "")
+    (here / "one").mkdir()
+    (here / "one" / "a.pqm").write_bytes(out if output == "-" else Path(output).read_bytes())
+    assert run("decompress", "one", "-o", "back.png")[0] == 0
+    assert not list(here.rglob("pqmim.jsonl"))
+
+
+def test_an_error_leaves_what_was_done_before(run, tree):
+    (tree / "deep" / "bad.png").unlink()
+    words = ["compress", "-r", "in", "-o", "out"]
+    assert run(*words)[0] == 0
+    assert run(*words, "-q", "9")[0] == 1  # the outputs exist
+    status, _, err = run(*words)
+    assert status == 0 and "0 done, 4 done before" in err
+
+
+@pytest.mark.parametrize("option", [["--weights", "w.bin"], ["--partial"], ["--show-invented"]])
+def test_options_that_decide_results_make_another_job(run, tree, option):
+    run("compress", "in", "-o", "out")
+    assert run("decompress", "out", "-o", "back")[0] == 0
+    status, _, err = run("decompress", "out", "-o", "back", *option)
+    assert status == 1 and err.count("exists already") == 2 and "done before" not in err
+    if "--weights" in option:
+        assert run("compress", "in", "-o", "out", *option)[2].count("exists already") == 2
+
+
+def test_two_folders_are_two_sources(run, tree):
+    for folder in ("one", "two"):
+        run("compress", "in", "-o", f"{folder}/")
+    assert run("decompress", "one/", "two/")[0] == 0
+    assert files("one") == files("two") == ["a.png", "a.pqm", "b.png", "b.pqm", "pqmim.jsonl"]

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         json=args.json,
         workers=args.jobs,
         manifest=manifest_of(args),
-        settings=" ".join(f"{name}={value}" for name, value in encoding.items() if name != "verify"),
+        settings=settings_of(args, {name: value for name, value in encoding.items() if name != "verify"}),
         label="compressing",
         refuse=refuse_files,
     )
@@ -124,10 +124,17 @@ def refuse_files(job: Job) -> None:
 
 
 def manifest_of(args: argparse.Namespace) -> str | None:
-    """Where the list of a folder's files is kept: in the folder that they go to."""
-    if args.output is None or not any(os.path.isdir(path) for path in args.paths):
+    """Where the list of a folder's files is kept: in the folder that they go to, once it is made; None without one."""
+    if args.output in (None, STREAM) or not os.path.isdir(args.output):
+        return None
+    if not any(os.path.isdir(path) for path in args.paths):
         return None
     return os.path.join(args.output, NAME)
+
+
+def settings_of(args: argparse.Namespace, options: dict[str, Any]) -> str:
+    """What decides the results beside the sources, for the list of a folder's files."""
+    return " ".join(f"{name}={value}" for name, value in (options | given(weights=args.weights)).items())
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """`pqmim decompress`: .pqm files to pictures."""
 
 import argparse
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
-from pqmim.cli.compress import manifest_of
-from pqmim.cli.jobs import STREAM, Job, Wanted, is_pqm, make_folders, numbered, pair, plan
+from pqmim.cli.compress import manifest_of, settings_of
+from pqmim.cli.jobs import STREAM, Job, Wanted, check_target, is_pqm, make_folders, numbered, pair, plan
 from pqmim.cli.options import (
     CodecOpener,
     add_codec_options,
@@ -56,7 +57,10 @@ def add_to(verbs: Any) -> None:
     )
     parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file, a folder of them, or -")
     parser.add_argument(
-        "--format", metavar="NAME", help="png, jpg, webp, avif, tiff, ...; default: the output's ending, or png"
+        "--format",
+        type=lambda name: name.lstrip("."),
+        metavar="NAME",
+        help="png, jpg, webp, avif, tiff, ...; default: the output's ending, or png",
     )
     parser.add_argument("--partial", action="store_true", help="decode a damaged file as far as it goes")
     add_look_options(parser)
@@ -93,27 +97,30 @@ def run(args: argparse.Namespace) -> int:
             if job.target != STREAM:
                 ending_of(job.target)  # says at once what cannot be written
     make_folders(jobs, args.output)
+    receiving = given(partial=args.partial or None, max_pixels=args.max_pixels)
+    decides = rendering(args) | given(partial=args.partial or None, show_invented=args.show_invented or None)
     options = Options(
         force=args.force,
         skip_existing=args.skip_existing,
         json=args.json,
         workers=args.jobs,
         manifest=manifest_of(args),
-        settings=" ".join(f"{name}={value}" for name, value in rendering(args).items()),
+        settings=settings_of(args, decides),
         label="decompressing",
     )
-    receiving = given(partial=args.partial or None, max_pixels=args.max_pixels)
     task = Decompressing(receiving, rendering(args), args.format, args.force, args.show_invented)
     return Batch(jobs, options).run(task, CodecOpener.of(args))
 
 
 def _jobs(args: argparse.Namespace, wanted: Wanted) -> list[Job]:
-    if args.output is None and len(args.paths) == 2 and not is_pqm(args.paths[1]):
+    if args.output is None and len(args.paths) == 2 and not is_pqm(args.paths[1]) and not os.path.isdir(args.paths[1]):
         jobs = pair(args.paths, None, wanted) or [Job(*args.paths)]
     else:
         jobs = plan(args.paths, args.output, wanted)
     if any(job.target == STREAM for job in jobs) and (args.variants > 1 or args.show_invented or args.json):
         args.fail("only one picture can go to standard output, and nothing beside it")
+    if any(job.source == STREAM for job in jobs) and args.variants > 1:
+        args.fail("standard input can be read once: --variants needs the name of a file")
     return [Job(job.source, name, n) for job in jobs for n, name in enumerate(numbered(job.target, args.variants))]
 
 
@@ -139,6 +146,8 @@ class Decompressing:
         """Do it to one file."""
         from pqmim.image.save import encode
 
+        if self.show_invented:
+            check_target(_map_of(job), self.force)
         options = self.rendering | {"seed": self.rendering["seed"] + job.number}
         if self.show_invented:
             options["invented"] = True
@@ -164,10 +173,14 @@ class Decompressing:
         from pqmim.files import write_atomically
         from pqmim.image.save import encode
 
-        target = f"{job.target.rpartition('.')[0]}-invented.png"
+        target = _map_of(job)
         grey = Image.fromarray(np.rint(255 * np.clip(invented, 0, 1)).astype(np.uint8))
         write_atomically(target, encode(grey, ".png", target)[0], self.force)
         return target
+
+
+def _map_of(job: Job) -> str:
+    return f"{os.path.splitext(job.target)[0]}-invented.png"
 
 
 def _ending(target: str) -> str:

@@ -28,7 +28,8 @@ class Manifest:
                 for line in file:
                     try:
                         row = json.loads(line)
-                        self._rows[row["output"]] = row
+                        if "error" not in row:  # what failed leaves an earlier result as it is
+                            self._rows[row["output"]] = row
                     except (ValueError, KeyError, TypeError):
                         continue
         except FileNotFoundError:
@@ -37,7 +38,7 @@ class Manifest:
     def has(self, job: Job) -> bool:
         """Whether a job was done with these settings, from the source as it is now."""
         row = self._rows.get(job.target)
-        return row is not None and "error" not in row and all(row.get(k) == v for k, v in self._key(job).items())
+        return row is not None and all(row.get(k) == v for k, v in self._key(job).items())
 
     def add(self, job: Job, facts: dict[str, Any]) -> None:
         """Keep the result of a job."""
