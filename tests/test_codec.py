@@ -13,6 +13,7 @@ from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
 from pqmim.errors import BadArgument, DamagedFile, InvalidImage, PqmimError, UnsupportedFile
 from pqmim.evaluation.metrics import psnr
+from pqmim.reception import Reception
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,29 @@ def test_repainting_changes_the_region_and_not_what_is_far_from_it(codec, photo,
     assert codec.receive(file).without(np.arange(54) == 18).share == pytest.approx(1 - 1 / 54)
     with pytest.raises(ValueError, match="mask"):
         codec.repaint(file, mask[:50])
+
+
+def test_a_picture_of_one_colour_is_repainted_as_it_is(codec):
+    plain = np.full((20, 30, 3), (9, 8, 7), np.uint8)
+    again = codec.repaint(codec.compress(plain), np.ones((20, 30), bool))
+    assert np.array_equal(np.asarray(again), plain)
+
+
+@pytest.mark.parametrize("options", [{"size": 150}, {"bpp": 0.2}, {"quality": 5}])
+def test_what_decodes_otherwise_than_it_was_written_is_found_before_it_is_returned(
+    codec, photo, monkeypatch, options
+):
+    assert codec.encode(photo, effort=0, verify=True, **options).data
+    decode = Reception.decode
+
+    def wrong(self, container):
+        grid = decode(self, container)
+        grid.codes[grid.known] ^= 1
+        return grid
+
+    monkeypatch.setattr(Reception, "decode", wrong)
+    with pytest.raises(PqmimError):
+        codec.encode(photo, effort=0, verify=True, **options)
 
 
 def test_absurd_options_are_refused(codec, file):

@@ -47,6 +47,16 @@ def test_nothing_to_show_before_the_header(codec, file):
     assert decoder.image().size == (80, 64) and decoder.complete
 
 
+def test_what_was_received_stays_as_it_is_when_more_bytes_come(codec, file):
+    decoder = pqmim.Decoder(codec)
+    decoder.feed(file[:60])
+    before = decoder.received()
+    share, codes = before.share, before.codes.copy()
+    decoder.feed(file[60:])
+    assert decoder.received().complete
+    assert before.share == share < 1 and np.array_equal(before.codes, codes)
+
+
 def test_what_is_no_file_is_refused_at_its_first_bytes(codec):
     decoder = pqmim.Decoder(codec)
     decoder.feed(b"GIF89a")

@@ -110,7 +110,7 @@ class Codec:
                 another 1 %, None is 4, or 0 beyond 8 megapixels.
             max_pixels: the most that the picture may have; None: see `image.limits`.
             keep_metadata: keep EXIF, XMP and the colour profile.
-            verify: decode the codes and compare them before the file is returned.
+            verify: decode the codes, in a file of a size those that it holds, and compare them with those that were sent.
 
         Raises:
             InvalidImage: there is no picture in what is given, or it is too large.
@@ -134,7 +134,7 @@ class Codec:
         else:
             encoded = sender.at_quality(int(quality))
         if verify:
-            self._verify(encoded)
+            self._verify(encoded, sender)
         return encoded
 
     def receive(self, data: bytes, *, partial: bool = False, max_pixels: int | None = None) -> Received:
@@ -324,7 +324,7 @@ class Codec:
             raise BadArgument(f"the mask has shape {mask.shape}, the picture {(header.height, header.width)}")
         unknown = received.touched(mask)
         left = received.without(unknown.ravel())
-        if steps is not None:
+        if steps is not None or header.kind == Kind.FLAT:  # which has no codes to draw
             drawn = self.draw(left, seed=seed, temperature=temperature, steps=steps)
         else:
             rgb = np.asarray(self.render(left).image.convert("RGB"))  # what is drawn must not see what it replaces
@@ -369,9 +369,9 @@ class Codec:
             return replace(found, notes=(*found.notes, note))
         return found
 
-    def _verify(self, encoded: Encoded) -> None:
+    def _verify(self, encoded: Encoded, sender: Sender) -> None:
         received = self.receive(encoded.data, max_pixels=encoded.width * encoded.height)
-        if received.header.framed and not received.verified:
+        if not sender.sent(received) or (received.header.framed and not received.verified):
             raise PqmimError("the file does not decode to the codes that were written")
 
     def _drawn(self, received: Received, sampler: Sampler, steps: int | None) -> Received:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pqmim.bitstream.container import Container, read
@@ -70,7 +71,7 @@ class Decoder:
         return container is not None and container.complete
 
     def received(self) -> Received | None:
-        """What the bytes so far determine; None while the header is not there.
+        """What the bytes so far determine, which later bytes do not change; None while the header is not there.
 
         Raises:
             DamagedFile: the file breaks the format, or it is whole and its check fails.
@@ -86,7 +87,8 @@ class Decoder:
         if self._progress is None:
             self._progress = _Progress(self.codec, container)
         grid = self._progress.decoded(container)
-        return self.codec.received(container, grid, len(self._data), self._partial)
+        found = self.codec.received(container, grid, len(self._data), self._partial)
+        return replace(found, codes=found.codes.copy(), known=found.known.copy())
 
     def image(self) -> Image.Image | None:
         """What the bytes so far determine, completed by the model; None while the header is not there.

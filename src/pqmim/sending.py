@@ -17,7 +17,7 @@ from pqmim.image.picture import Picture
 from pqmim.image.plain import is_grey, pack_colour
 from pqmim.image.scale import shrink
 from pqmim.rendering import finished
-from pqmim.results import Encoded
+from pqmim.results import Encoded, Received
 
 Pixels = NDArray[np.uint8]
 Measure = Callable[[Pixels, Pixels], float]
@@ -106,6 +106,13 @@ class Sender:
         header = replace(empty, quality=quality, scale=scale)
         data = write(header, payload[:room], {}, b"")
         return self._encoded(data, header, notes)
+
+    def sent(self, received: Received) -> bool:
+        """Whether the codes that were received of a file of this sender are those that it coded."""
+        coded = self._tried.get((received.header.quality, received.header.scale))
+        if coded is None:  # a flat picture, whose file has no codes
+            return received.header.kind == Kind.FLAT
+        return np.array_equal(received.codes[received.known], coded.grid.codes[received.known])
 
     def _flat(self) -> Encoded | None:
         """The file of a picture of one colour."""
