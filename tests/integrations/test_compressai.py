@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from pqmim import dial
 from pqmim.errors import BadArgument
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,23 @@ def test_likelihoods_stand_beside_the_files(model, pictures):
     size = 8 * sum(map(len, model.compress(pictures)["strings"][0]))
     assert 0.3 * size < bits < size  # headers and checks are not in the likelihoods
     assert out["x_hat"].shape == pictures.shape
+
+
+def test_a_batch_may_hold_pictures_of_several_scales_and_of_one_colour(model, pictures, monkeypatch):
+    encode, scales = model.codec.encode, iter((0, 1, 0, 0, 1, 0))
+
+    def at_a_scale(picture, quality, effort):
+        scale = next(scales)
+        monkeypatch.setattr(dial, "settings", lambda quality: [(quality, scale)])
+        return encode(picture, quality, effort=effort)
+
+    monkeypatch.setattr(model.codec, "encode", at_a_scale)
+    batch = torch.cat([pictures, torch.full((1, 3, 48, 80), 0.5)])
+    out = model(batch)
+    assert out["x_hat"].shape == batch.shape
+    information = -out["likelihoods"]["codes"].log2().sum((1, 2, 3))
+    assert out["likelihoods"]["codes"].shape[2:] == (3, 5) and information[0] > information[1] > information[2] == 0
+    assert model.compress(batch)["shape"] == (3, 5)
 
 
 def test_the_modules_are_those_of_the_release(model, pictures):

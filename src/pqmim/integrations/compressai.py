@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pqmim.bitstream.header import Kind
 from pqmim.codec import Codec
 from pqmim.errors import BadArgument
 from pqmim.models.modules import Modules
+from pqmim.results import STRIDE
 
 
 class Model(nn.Module):
@@ -60,10 +63,11 @@ class Model(nn.Module):
             x: (B, 3, H, W) in 0..1, rounded to 8 bits.
 
         Returns:
-            `strings`: a list that holds the list of B files. `shape`: rows and columns of the grid of codes.
+            `strings`: a list that holds the list of B files. `shape`: (H / 16, W / 16), rounded up. A file has codes of
+            that shape, or of a smaller one where it is coded at a smaller scale, or none where it is of one colour.
         """
         files = [self.codec.encode(picture, self.quality, effort=self.effort).data for picture in _bytes(x)]
-        return {"strings": [files], "shape": self.codec.receive(files[0]).shape}
+        return {"strings": [files], "shape": _grid(*x.shape[2:])}
 
     def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Tensor]:
         """Pictures of what `compress` gave.
@@ -77,8 +81,9 @@ class Model(nn.Module):
         pictures = []
         for file in strings[0]:
             received = self.codec.receive(file)
-            if received.shape != tuple(shape):
-                raise BadArgument(f"a file has codes of shape {received.shape}, not {tuple(shape)}")
+            found = _grid(received.header.height, received.header.width)
+            if found != tuple(shape):
+                raise BadArgument(f"a file has a picture of shape {found}, not {tuple(shape)}")
             pictures.append(np.asarray(self.codec.render(received).image.convert("RGB")))
         return {"x_hat": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255}
 
@@ -86,19 +91,30 @@ class Model(nn.Module):
         """Compress, decompress, and tell how likely the codes were.
 
         Returns:
-            `x_hat`: (B, 3, H, W) in 0..1. `likelihoods`: {"codes": (B, M, h, w) float64}, where each position of a
-            sub-quantizer has the geometric mean of all: their product is exact, one alone is not.
+            `x_hat`: (B, 3, H, W) in 0..1. `likelihoods`: {"codes": (B, M, *shape) float64}, where the information of a
+            sub-quantizer's codes is spread evenly: the product over positions is exact, one alone is not.
         """
         out = self.compress(x)
+        height, width = out["shape"]
         likelihoods = []
         for file in out["strings"][0]:
-            received = self.codec.receive(file)
-            codes = received.codes.reshape(-1, *received.shape)
-            bits = self.codec.ideal_bits(codes, received.header.quality)
-            mean = torch.from_numpy(bits) / codes[0].size
-            likelihoods.append(torch.exp2(-mean)[:, None, None].expand(codes.shape))
+            mean = torch.from_numpy(self._bits(file)) / (height * width)
+            likelihoods.append(torch.exp2(-mean)[:, None, None].expand(-1, height, width))
         x_hat = self.decompress(**out)["x_hat"].to(x.device)
         return {"x_hat": x_hat, "likelihoods": {"codes": torch.stack(likelihoods)}}
+
+
+    def _bits(self, file: bytes) -> NDArray[np.float64]:
+        """Ideal bits (M,) of a file's codes, by sub-quantizer."""
+        received = self.codec.receive(file)
+        if received.header.kind == Kind.FLAT:
+            return np.zeros(len(self.codec.release.record.dimensions))
+        return self.codec.ideal_bits(received.codes.reshape(-1, *received.shape), received.header.quality)
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of 16 x 16 pixels."""
+    return -(-height // STRIDE), -(-width // STRIDE)
 
 
 def _bytes(x: Tensor) -> list[Any]:
