@@ -146,9 +146,24 @@ class _Progress:
 
 
 def lengths(data: bytes, count: int) -> list[int]:
-    """Bytes after which to look: all at last, and each time before about half as many after the header."""
-    header = read(data).header_size
-    return sorted({header + max(1, (len(data) - header) >> back) for back in range(count)})
+    """Bytes after which to look: all at last, and each time before about half as many from the first code on.
+
+    Raises:
+        PqmimError: the bytes are no .pqm file, or end inside its header.
+    """
+    start = _before_codes(data)
+    return sorted({start + max(1, (len(data) - start) >> back) for back in range(count)})
+
+
+def _before_codes(data: bytes) -> int:
+    """Bytes before the first code of a file."""
+    size = read(data).header_size
+    while True:
+        try:
+            read(data[:size])
+            return size
+        except TooShort:
+            size += 1
 
 
 def frames(codec: Codec, data: bytes, count: int, **options: Any) -> Iterator[tuple[int, Image.Image]]:
@@ -159,6 +174,9 @@ def frames(codec: Codec, data: bytes, count: int, **options: Any) -> Iterator[tu
         data: a whole file.
         count: pictures at most.
         options: of `Codec.render`.
+
+    Raises:
+        PqmimError: as `Decoder.image` does.
     """
     decoder = Decoder(codec, **options)
     for length in lengths(data, count):

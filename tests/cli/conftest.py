@@ -92,12 +92,30 @@ class FakeCodec:
         return Image.new("RGB", (header.width, header.height), (options["seed"], 0, 0))
 
 
+class FakeDecoder:
+    """Shows what the fake codec makes of the bytes so far."""
+
+    def __init__(self, codec, **options):
+        self._codec, self._options, self._data = codec, options, b""
+
+    @property
+    def size(self):
+        return len(self._data)
+
+    def feed(self, data):
+        self._data += data
+
+    def image(self):
+        return self._codec.decompress(self._data, **self._options)
+
+
 @pytest.fixture(autouse=True)
 def codec(monkeypatch):
     """The fake stands in for the real codec wherever a verb imports it."""
     module = types.ModuleType("pqmim.codec")
     module.Codec = FakeCodec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
+    monkeypatch.setattr("pqmim.decoder.Decoder", FakeDecoder)
     monkeypatch.setattr(FakeCodec, "opened", [])
     monkeypatch.setattr(FakeCodec, "encoded", [])
     monkeypatch.setattr(FakeCodec, "asked", [])

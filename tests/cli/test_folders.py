@@ -169,3 +169,19 @@ def test_two_folders_are_two_sources(run, tree):
         run("compress", "in", "-o", f"{folder}/")
     assert run("decompress", "one/", "two/")[0] == 0
     assert files("one") == files("two") == ["a.png", "a.pqm", "b.png", "b.pqm", "pqmim.jsonl"]
+
+
+def test_a_folder_that_cannot_be_read_fails_as_a_file_would(run, tree, monkeypatch):
+    (tree / "deep" / "bad.png").unlink()
+    scandir = os.scandir
+
+    def scan(path):
+        if str(path).endswith(("er", "locked")):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    status, _, err = run("compress", "-r", "in", "-o", "out")
+    assert status == 1 and "3 done, 1 failed" in err and err.startswith("pqmim: in/deep/er: ")
+    Path("locked").mkdir()
+    assert run("compress", "locked") == (1, b"", "pqmim: locked: Permission denied.\n")

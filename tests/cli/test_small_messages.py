@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,42 @@ def test_usage_errors(run, here, words):
     with pytest.raises(SystemExit) as stop:
         run(*words.split())
     assert stop.value.code == 2
+
+
+def test_packets_of_a_longer_file_go_away_when_forced(run, photo, packed):
+    assert run("packets", "packed.pqm", "-o", "sent/", "--mtu", "20")[0] == 0
+    Path("sent/notes.txt").write_text("kept")
+    assert run("packets", "packed.pqm", "-o", "sent/", "--mtu", "51", "--force")[0] == 0
+    assert sorted(os.listdir("sent")) == [*(f"{number:04}.bin" for number in range(5)), "notes.txt"]
+    assert run("packets", "--join", "sent", "back.pqm")[0] == 0
+    assert Path("back.pqm").read_bytes() == packed
+
+
+@pytest.mark.parametrize("words", ["text photo.png", "packets photo.png", "compress photo.png --device cuda"])
+def test_without_torch_it_is_one_sentence(run, photo, codec, monkeypatch, words):
+    def encode(self, image, **options):
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(codec, "encode", encode)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, out, err = run(*words.split())
+    assert (status, out, err) == (
+        1,
+        b"",
+        "pqmim: this needs PyTorch, which is not installed: pip install torch.\n",
+    )
+
+
+def test_text_may_begin_with_a_byte_order_mark(run, photo, packed):
+    _, out, _ = run("text", "packed.pqm")
+    assert run("text", "--read", "-", "back.pqm", stdin=b"\xef\xbb\xbf" + out)[0] == 0
+    assert Path("back.pqm").read_bytes() == packed
+
+
+def test_a_code_from_standard_input_has_a_plain_name(run, photo, packed):
+    pytest.importorskip("segno")
+    pytest.importorskip("zxingcpp")
+    assert run("qr", "packed.pqm", "code.png")[0] == 0
+    os.unlink("photo.png")
+    assert run("qr", "--read", "-", stdin=Path("code.png").read_bytes())[0] == 0
+    assert sorted(os.listdir()) == ["code.png", "packed.pqm", "photo.png"]

@@ -63,6 +63,7 @@ def expand(paths: Sequence[str], wanted: Wanted) -> list[tuple[str, str]]:
 
     Raises:
         PqmimError: a folder holds no such file.
+        OSError: a folder cannot be read.
     """
     files: list[tuple[str, str]] = []
     for path in paths:
@@ -170,14 +171,22 @@ def _is_folder(output: str, wanted: Wanted) -> bool:
 
 
 def _inside(folder: str, wanted: Wanted) -> list[str]:
-    found = []
-    for base, folders, names in os.walk(folder):
+    """Names of a folder's files, and of the folders in it that cannot be read, which fail as a file would."""
+    found: list[str] = []
+    unreadable: list[str] = []
+
+    def keep(error: OSError) -> None:
+        if error.filename == folder:
+            raise error
+        unreadable.append(os.path.relpath(error.filename, folder))
+
+    for base, folders, names in os.walk(folder, onerror=keep):
         folders.sort()
         inner = os.path.relpath(base, folder)
         found += [os.path.normpath(os.path.join(inner, name)) for name in sorted(names) if ending(name) in wanted.takes]
         if not wanted.recursive:
             break
-    return [name for name in found if not os.path.isdir(os.path.join(folder, name))]
+    return [name for name in found if not os.path.isdir(os.path.join(folder, name))] + unreadable
 
 
 def _beside(path: str, end: str) -> str:

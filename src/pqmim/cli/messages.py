@@ -9,8 +9,8 @@ from typing import TextIO
 
 from pqmim.errors import PqmimError
 
-USER_ERRORS = (PqmimError, OSError, MemoryError, RuntimeError)
-"""What `sentence` may know words for. Of RuntimeError it is only torch running out of memory."""
+USER_ERRORS = (PqmimError, OSError, MemoryError, RuntimeError, ModuleNotFoundError)
+"""What `sentence` may know words for. Of the last two it is only torch, running out of memory or not installed."""
 
 
 def say(line: str, file: TextIO | None = None) -> None:
@@ -41,6 +41,8 @@ def sentence(error: BaseException, name: str | None = None) -> str:
         text = str(error if name is None else error.about(name))
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename or name or 'input or output'}: {error.strerror}"
+    elif isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        text = f"{name}: " * (name is not None) + "this needs PyTorch, which is not installed: pip install torch"
     elif _out_of_memory(error):
         text = f"{name or 'this'}: not enough memory"
     else:

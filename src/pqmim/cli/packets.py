@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from typing import Any
 
 from pqmim.cli import values
@@ -73,6 +74,7 @@ def _split(args: argparse.Namespace, output: str) -> int:
             raise OutputError("not empty: packets of several files would mix", output)
         for number, packet in enumerate(packets):
             write(Job(args.path, os.path.join(output, f"{number:04}.bin")), packet, args.force)
+        _remove_later(output, len(packets))
     elif args.json and output == STREAM:
         facts["hex"] = [packet.hex() for packet in packets]
     else:
@@ -80,6 +82,14 @@ def _split(args: argparse.Namespace, output: str) -> int:
     if output != STREAM or args.json:
         tell(args, line, facts)
     return 0
+
+
+def _remove_later(folder: str, count: int) -> None:
+    """Remove the packets of a longer file that was there before, which would not join with these `count`."""
+    for name in os.listdir(folder):
+        number = re.fullmatch(r"(\d{4,7})\.bin", name)
+        if number and int(number[1]) >= count:
+            os.unlink(os.path.join(folder, name))
 
 
 def _join(args: argparse.Namespace, output: str) -> int:

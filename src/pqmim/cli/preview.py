@@ -3,7 +3,6 @@
 import argparse
 import io
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
@@ -25,8 +24,6 @@ from pqmim.errors import OutputError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from pqmim.codec import Codec
 
 MILLISECONDS = 700
 """A frame of an animation is shown so long, the last one three times."""
@@ -64,6 +61,8 @@ def add_to(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
+    from pqmim.decoder import frames
+
     target = _target(args.path, args.output)
     _check_ending(target)
     check_target(target, args.force)
@@ -82,34 +81,6 @@ def run(args: argparse.Namespace) -> int:
     line = f"{target}: {len(shown)} steps, {lengths[0]:,} to {lengths[-1]:,} bytes"
     tell(args, line, {"file": args.path, "output": target, "bytes": lengths})
     return 0
-
-
-def frames(codec: "Codec", data: bytes, count: int, **options: Any) -> "Iterator[tuple[int, Image.Image]]":
-    """Numbers of bytes, each about twice the one before, and the pictures that they give.
-
-    Args:
-        codec: an open codec.
-        data: the whole file.
-        count: pictures, at most.
-        options: those of `Codec.render`.
-    """
-    start = _frame_size(data)
-    for length in sorted({start + max(1, (len(data) - start) >> back) for back in range(count)}):
-        yield length, codec.render(codec.receive(data[:length]), **options).image
-
-
-def _frame_size(data: bytes) -> int:
-    """Bytes before the first code."""
-    from pqmim.bitstream.container import read
-    from pqmim.errors import TooShort
-
-    size = read(data).header_size
-    while True:
-        try:
-            read(data[:size])
-            return size
-        except TooShort:
-            size += 1
 
 
 def _target(path: str, output: str | None) -> str:

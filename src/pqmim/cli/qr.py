@@ -86,7 +86,7 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
         data = read_qr(to_pil(read_picture(source).rgb))
     except PqmimError as error:
         raise error.about(Job(args.path).name) from error
-    target = output or f"{os.path.splitext(args.path)[0]}-photo.png"
+    target = output or ("photo.png" if args.path == STREAM else f"{os.path.splitext(args.path)[0]}-photo.png")
     facts = write_picture(args, data, target)
     if target != STREAM:
         tell(args, f"{target}: from a QR code of {len(data):,} bytes", {"file": args.path} | facts)

@@ -78,7 +78,7 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
     if output is None:
         args.fail("--read needs the name of a picture or of a .pqm file to write")
     try:
-        data = from_text(read(args.path).decode())
+        data = from_text(read(args.path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DamagedFile("not text in UTF-8", args.path) from error
     facts = write_picture(args, data, str(output))

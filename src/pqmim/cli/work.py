@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from pqmim.cli.jobs import STREAM, Job, check_target
 from pqmim.cli.manifest import Manifest
 from pqmim.cli.messages import USER_ERRORS, note, say, sentence, size_of, waiting
-from pqmim.errors import MissingPackage
 
 
 @dataclass(frozen=True)
@@ -171,11 +170,6 @@ def attempt(task: Task, codec: Any, job: Job) -> Outcome:
         raise
     except USER_ERRORS as error:
         return Outcome(error=sentence(error, job.name))
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        missing = MissingPackage("this needs PyTorch, which is not installed: pip install torch", job.name)
-        return Outcome(error=sentence(missing))
 
 
 def tell(args: Any, line: str, facts: dict[str, Any]) -> None:
