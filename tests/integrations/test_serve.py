@@ -14,6 +14,8 @@ from starlette.testclient import TestClient
 
 from pqmim.bitstream.container import read, write
 from pqmim.bitstream.header import Header
+from pqmim.cli import main
+from pqmim.cli.serve import address_of
 from pqmim.errors import PqmimError
 from pqmim.image.picture import read_picture
 from pqmim.integrations.serve import Limits, make_app
@@ -190,3 +192,44 @@ def test_requests_wait_for_each_other(client):
     for thread in threads:
         thread.join()
     assert answers == [200] * 6
+
+
+def asked_of(hosts, host):
+    client = TestClient(make_app(FakeCodec(), hosts=hosts), base_url="http://127.0.0.1:8123")
+    return client.get("/page.css", headers={"Host": host}).status_code
+
+
+def test_the_page_answers_to_its_names_alone():
+    for host in ("127.0.0.1:8123", "localhost", "LOCALHOST:1", "[::1]:8123"):
+        assert asked_of([], host) == 200
+    assert asked_of(["fe80::7"], "[fe80::7]:8123") == asked_of(["Box.example"], "box.example:8123") == 200
+    for host in ("10.0.0.7:8123", "[fe80::7]", "example.org", "", "[", "127.0.0.1.example.org"):
+        assert asked_of([], host) == 400
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])
+def test_a_page_for_all_addresses_answers_to_each_of_them_and_to_no_foreign_name(everywhere, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "Box")
+    for host in ("10.0.0.7:8123", "[fe80::7]:8123", "box:8123"):
+        assert asked_of([everywhere], host) == 200
+    for host in ("example.org:8123", "", "10.0.0.7.example.org"):
+        assert asked_of([everywhere], host) == 400
+
+
+def test_the_address_of_the_page():
+    assert address_of("127.0.0.1", 8123) == address_of("0.0.0.0", 8123) == "http://127.0.0.1:8123/"
+    assert address_of("::1", 1) == address_of("::", 1) == "http://[::1]:1/"
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "a"])
+def test_ports_that_there_are_not(port, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["serve", "--port", port])
+    assert stop.value.code == 2 and "whole number from 1 to 65535" in capsys.readouterr().err
+
+
+def test_formats_that_are_not_read_are_not_opened(client, monkeypatch):
+    buffer = io.BytesIO()
+    Image.new("RGB", (200, 100)).save(buffer, "PCX")
+    answer = client.post("/api/encode", content=buffer.getvalue(), headers=POST)
+    assert answer.status_code == 422 and "not an image of a format that is read" in answer.json()["error"]

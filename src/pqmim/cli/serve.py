@@ -31,7 +31,7 @@ def add_to(verbs: Any) -> None:
         details=DETAILS,
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=values.positive, default=PORT, metavar="N", help=f"(default: {PORT})")
+    parser.add_argument("--port", type=values.port, default=PORT, metavar="N", help=f"(default: {PORT})")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     add_limit_option(parser)
     add_codec_options(parser)
@@ -47,12 +47,19 @@ def run(args: argparse.Namespace) -> int:
 
         limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
         say("loading the weights ...", sys.stderr)
-        app = make_app(open_codec(args), limits, hosts=[args.host])
-    address = f"http://{args.host}:{args.port}/"
+        host = args.host.strip("[]")
+        app = make_app(open_codec(args), limits, hosts=[host])
+    address = address_of(host, args.port)
     say(f"{address} is ready; control-C stops it")
     if args.open:
         import webbrowser
 
         webbrowser.open(address)
-    uvicorn.run(app, host=args.host, port=args.port, log_level="warning")
+    uvicorn.run(app, host=host, port=args.port, log_level="warning")
     return 0
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds a page that listens on `host`, which may be all addresses."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -29,6 +29,11 @@ def positive(text: str) -> int:
     return _whole(text, 1, 2**31 - 1)
 
 
+def port(text: str) -> int:
+    """Of an address that is listened on."""
+    return _whole(text, 1, 65535)
+
+
 def byte_size(text: str) -> int:
     """Bytes of a file: 200, 2kB, 1.5MB."""
     size = _with_unit(text)

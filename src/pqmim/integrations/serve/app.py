@@ -14,16 +14,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pqmim import __version__
 from pqmim.errors import PqmimError
+from pqmim.image.picture import FORMATS as READABLE
 from pqmim.image.picture import read_picture, to_pil
 from pqmim.integrations.qr import write_qr
-from pqmim.integrations.serve.guard import Limits, body_of, guarded
+from pqmim.integrations.serve.guard import Guard, Limits, body_of
 from pqmim.integrations.serve.rivals import at_size, available
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 Result = TypeVar("Result")
 
@@ -42,7 +41,7 @@ def make_app(codec: "Codec", limits: Limits | None = None, hosts: Sequence[str] 
     Args:
         codec: does the work, one request at a time.
         limits: of one request.
-        hosts: names by which it may be called, beside those of this machine.
+        hosts: names and addresses by which it may be called, beside those of this machine, see `Guard`.
     """
     desk = _Desk(codec, limits or Limits())
     routes = [Route(path, _file(name)) for path, name in FILES.items()]
@@ -53,10 +52,7 @@ def make_app(codec: "Codec", limits: Limits | None = None, hosts: Sequence[str] 
         Route("/api/rival", desk.rival, methods=["POST"]),
         Route("/api/qr", desk.qr, methods=["POST"]),
     ]
-    middleware = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, *hosts], www_redirect=False),
-        Middleware(BaseHTTPMiddleware, dispatch=guarded),
-    ]
+    middleware = [Middleware(BaseHTTPMiddleware, dispatch=Guard(hosts))]
     handlers = {PqmimError: _told, ValueError: _told, HTTPException: _refused}
     return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
@@ -179,7 +175,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 def _check_pixels(photo: bytes, most: int) -> None:
     """By its header alone, before a picture is decoded; what is no picture is told when it is read."""
     try:
-        width, height = Image.open(io.BytesIO(photo)).size
+        width, height = Image.open(io.BytesIO(photo), formats=READABLE).size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return
     if width * height > most:

@@ -1,6 +1,8 @@
 """What keeps strangers out of a page that is meant for one machine."""
 
-from collections.abc import Awaitable, Callable
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +19,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
 
 BODY = "application/octet-stream"
 """The type of every posted body: pages of other origins cannot send it without asking first."""
@@ -35,16 +40,42 @@ class Limits:
     max_pixels: int = 16_000_000
 
 
-async def guarded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Refuse posts of other pages, and say in every answer what the page may do."""
-    if request.method == "POST" and not _is_own(request):
-        response: Response = Response("posts come from this page alone", 403)
-    elif request.method == "POST" and request.headers.get("content-type") != BODY:
-        response = Response(f"bodies are {BODY}", 415)
-    else:
-        response = await call_next(request)
-    response.headers.update(HEADERS)
-    return response
+class Guard:
+    """Refuses strangers, and says in every answer what the page may do.
+
+    Names are checked since a page of another origin can make its own name point to this machine. It cannot do so with
+    an address, so where the server listens on all addresses, each of them will do.
+
+    Args:
+        hosts: names and addresses by which the page may be called, beside those of this machine. `0.0.0.0` and `::`
+            stand for all addresses, and for the name of the machine.
+    """
+
+    def __init__(self, hosts: Sequence[str] = ()) -> None:
+        self._hosts = {*LOCAL, *(host.lower() for host in hosts)}
+        self._all = not self._hosts.isdisjoint(EVERYWHERE)
+        if self._all:
+            self._hosts.add(socket.gethostname().lower())
+
+    async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Answer a request, or refuse it."""
+        if not self._is_called(request.headers.get("host", "")):
+            response = Response("the page goes by another name", 400)
+        elif request.method == "POST" and not _is_own(request):
+            response = Response("posts come from this page alone", 403)
+        elif request.method == "POST" and request.headers.get("content-type") != BODY:
+            response = Response(f"bodies are {BODY}", 415)
+        else:
+            response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
+
+    def _is_called(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self._hosts or (self._all and bool(ipaddress.ip_address(name)))
+        except ValueError:  # neither a name that is known nor an address
+            return False
 
 
 def _is_own(request: Request) -> bool:
