@@ -1,5 +1,6 @@
 """QR codes, text and packets by the command line."""
 
+import io
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import pqmim
+from pqmim.cli import main
 
 
 @pytest.fixture
@@ -104,6 +106,14 @@ def test_without_torch_it_is_one_sentence(run, photo, codec, monkeypatch, words)
         b"",
         "pqmim: this needs PyTorch, which is not installed: pip install torch.\n",
     )
+
+
+def test_a_terminal_without_half_blocks_shows_something(run, photo, packed, monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["view", "packed.pqm", "--terminal"]) == 0
+    terminal.flush()
+    assert b"m?" in terminal.buffer.getvalue()
 
 
 def test_text_may_begin_with_a_byte_order_mark(run, photo, packed):

@@ -58,6 +58,18 @@ def test_a_bad_photo_is_a_row(codec, kind):
     assert codec.opened == 1
 
 
+def test_what_an_engine_cannot_give_or_memory_cannot_hold_is_a_row(codec, monkeypatch):
+    def encode(self, photo, **options):
+        raise RuntimeError("CUDA out of memory")
+
+    compress = Compress(30)
+    result = compress({"path": ["a", "b"], "bytes": [None, png(1)]})
+    assert result["error"].tolist() == ["there are no bytes, but None", ""] and result["data"][1] == b"\1\0\0"
+    assert result["sha256"][0] == "" and len(result["sha256"][1]) == 64
+    monkeypatch.setattr(codec, "encode", encode)
+    assert compress({"path": ["a"], "bytes": [png(1)]})["error"].tolist() == ["CUDA out of memory"]
+
+
 def test_it_goes_to_other_processes_without_its_codec(codec):
     compress = Compress(7)
     compress({"path": ["a"], "bytes": [png()]})

@@ -58,6 +58,16 @@ def test_decoders_agree_on_cut_bytes(searched, monkeypatch):
         assert np.array_equal(RangeDecoder(data[:length]).decode(table), symbols)
 
 
+def test_a_user_without_a_home_folder_has_no_cache(searched, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("LOCALAPPDATA")
+    monkeypatch.setattr(loader.Path, "home", home)
+    assert native.library() is None and "was not built" in native.reason()
+
+
 def test_off_is_off(searched, monkeypatch):
     monkeypatch.setenv("PQMIM_NATIVE", "off")
     assert native.library() is None

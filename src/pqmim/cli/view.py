@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         from pqmim.integrations.terminal import drawn
 
         columns = os.get_terminal_size().columns if sys.stdout.isatty() else 80
-        print(drawn(rendered.image, columns))
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # one without half blocks shows question marks
+        print(drawn(rendered.image, columns).encode(encoding, "replace").decode(encoding))
     if args.json:
         tell(args, "", {"file": args.path, "width": rendered.image.width, "height": rendered.image.height})
     elif not args.terminal:

@@ -49,18 +49,23 @@ class Compress:
             batch: columns `path`, and `bytes` of image files.
 
         Returns:
-            Columns `path` as given; `sha256` of the photo's bytes; `data`, the .pqm file, empty after an error; `bpp`,
-            0 after an error; `error`, empty where there is none.
+            Columns `path` as given; `sha256` of the photo's bytes, empty where there are none; `data`, the .pqm file,
+            empty after an error; `bpp`, 0 after an error; `error`, empty where there is none.
         """
-        rows = [self.row(str(path), bytes(photo)) for path, photo in zip(batch["path"], batch["bytes"])]
+        rows = [self.row(str(path), photo) for path, photo in zip(batch["path"], batch["bytes"])]
         return {name: _column([row[name] for row in rows]) for name in ("path", "sha256", "data", "bpp", "error")}
 
-    def row(self, path: str, photo: bytes) -> dict[str, Any]:
-        """One photo's row of the result."""
-        row = {"path": path, "sha256": hashlib.sha256(photo).hexdigest(), "data": b"", "bpp": 0.0, "error": ""}
+    def row(self, path: str, photo: Any) -> dict[str, Any]:
+        """One photo's row of the result; `photo` holds bytes, or null where an engine has none."""
+        row = {"path": path, "sha256": "", "data": b"", "bpp": 0.0, "error": ""}
         try:
-            encoded = self.codec.encode(photo, **self._options)
-        except (PqmimError, ValueError, MemoryError) as error:
+            data = bytes(photo)
+        except TypeError:
+            return row | {"error": f"there are no bytes, but {photo!r}"}
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        try:
+            encoded = self.codec.encode(data, **self._options)
+        except (PqmimError, ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: torch is out of memory
             return row | {"error": str(error) or type(error).__name__}
         bpp = 8 * len(encoded.data) / (encoded.width * encoded.height)
         return row | {"data": encoded.data, "bpp": bpp}

@@ -8,6 +8,7 @@ import ctypes
 import os
 import sys
 import warnings
+from contextlib import suppress
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -117,7 +118,11 @@ class Library:
 
 
 def cached() -> Path:
-    """Where `python -m pqmim.native build` puts a library: the user's cache, under the hash of the sources."""
+    """Where `python -m pqmim.native build` puts a library: the user's cache, under the hash of the sources.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     else:
@@ -142,7 +147,10 @@ def search() -> tuple[Library | None, str]:
         return None, f"{VARIABLE} is {OFF}"
     wanted = digest()
     why = "it was not built: `python -m pqmim.native build` does, where a C compiler is there"
-    for path in (FOLDER / NAME, cached()):
+    places = [FOLDER / NAME]
+    with suppress(RuntimeError):  # a user without a home folder has no cache
+        places.append(cached())
+    for path in places:
         if not path.exists():
             continue
         try:
