@@ -153,6 +153,9 @@ def test_sizes_in_bits_a_pixel(codec, photo):
     assert codec.compress(photo, bpp=0.1) == codec.compress(photo, size=int(0.1 * 96 * 144 / 8))
     with pytest.raises(ValueError, match="cannot both"):
         codec.compress(photo, size=100, bpp=0.1)
+    for bpp in (float("inf"), float("nan"), -1.0):
+        with pytest.raises(BadArgument):
+            codec.compress(photo, bpp=bpp)
 
 
 def test_more_bytes_make_better_pictures(codec, photo):
@@ -224,9 +227,7 @@ def test_a_picture_of_one_colour_is_repainted_as_it_is(codec):
 
 
 @pytest.mark.parametrize("options", [{"size": 150}, {"bpp": 0.2}, {"quality": 5}])
-def test_what_decodes_otherwise_than_it_was_written_is_found_before_it_is_returned(
-    codec, photo, monkeypatch, options
-):
+def test_what_decodes_otherwise_than_it_was_written_is_found_before_it_is_returned(codec, photo, monkeypatch, options):
     assert codec.encode(photo, effort=0, verify=True, **options).data
     decode = Reception.decode
 

@@ -126,7 +126,7 @@ class Codec:
         height, width = picture.rgb.shape[:2]
         sender = Sender(self._engine(), picture, effort)
         if bpp is not None:
-            size = int(bpp * width * height / 8)
+            size = sender.size_of(bpp)
         if size is not None:
             encoded = sender.at_size(size)
         elif psnr is not None or msssim is not None:
@@ -189,7 +189,7 @@ class Codec:
         """
         if complete not in COMPLETED:
             raise BadArgument(f"what is missing can be completed by expect, sample or none, not {complete}")
-        style, sampler, header = Style(dial_of(look), int(seed)), Sampler(seed, temperature), received.header
+        sampler, style, header = Sampler(seed, temperature), Style(dial_of(look), int(seed)), received.header
         size, share = (header.width, header.height), received.unsent if invented else None
         notes = received.notes if received.complete else (*received.notes, COMPLETED[complete])
         if header.kind == Kind.FLAT:

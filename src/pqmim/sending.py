@@ -1,5 +1,6 @@
 """Pictures to files: at a quality, at a size, or as good as a target asks for."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -57,6 +58,12 @@ class Sender:
         self._height, self._width = picture.rgb.shape[:2]
         self._kind = Kind.GREY if is_grey(picture.rgb) else Kind.COLOUR
         self._tried: dict[tuple[int, int], Coded] = {}
+
+    def size_of(self, bpp: float) -> int:
+        """Bytes that a number of bits a pixel stands for.  Raises `BadArgument` where it is not finite."""
+        if not math.isfinite(bpp):
+            raise BadArgument(f"bits a pixel are a finite number, not {bpp}")
+        return int(bpp * self._width * self._height / 8)
 
     def at_quality(self, quality: int) -> Encoded:
         """The file of a quality."""

@@ -20,6 +20,7 @@ from pqmim.coding.prior import CumulativeFrequencies
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
 from pqmim.coding.schedule import Group
+from pqmim.errors import BadArgument
 
 GROUPS = [Group(0, 2, 3, 1), Group(2, 5, 2, 2), Group(5, 6, 1, 3)]
 HEIGHT, WIDTH, QUALITY = 5, 7, 30
@@ -176,3 +177,13 @@ def test_tables_answer_for_some_codes():
     assert start.tolist() == [10, 2] and size.tolist() == [90, 65534]
     assert frequencies.sizes(np.array([[0, 2], [1, 0]], np.uint8)).tolist() == [[10, 65436], [1, 1]]
     assert len(frequencies) == 2 and frequencies.cumulative() is table
+
+
+def test_no_steps_are_refused(prior):
+    with pytest.raises(BadArgument, match="1 or more steps, not 0"):
+        surest_first(empty(), prior.context(HEIGHT, WIDTH, QUALITY), GROUPS, Sampler(), 0)
+
+
+def test_a_grid_that_sends_nothing_lacks_nothing():
+    for grid in (Grid(0, 1, 1, 0), empty(0)):
+        assert grid.share == 1.0 and grid.complete

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pqmim.coding.sampler import Sampler
+from pqmim.errors import BadArgument
 from pqmim.models.prior import spec
 from pqmim.models.prior.frequencies import MassFrequencies
 
@@ -58,7 +59,7 @@ def test_noise_falls_to_nothing():
     assert sampler.noise(1000, 1, 4, 4).std() > sampler.noise(1000, 1, 1, 4).std() > 0
 
 
-@pytest.mark.parametrize("arguments", [(-1,), (0.5,), (0, 0.0), (0, 17.0), (0, float("nan"))])
+@pytest.mark.parametrize("arguments", [(-1,), (0.5,), (0, 0.0), (0, 17.0), (0, float("nan")), (math.inf,), (math.nan,)])
 def test_absurd_arguments_are_refused(arguments):
-    with pytest.raises(ValueError):
+    with pytest.raises(BadArgument):
         Sampler(*arguments)

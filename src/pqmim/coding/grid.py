@@ -31,8 +31,9 @@ class Grid:
 
     @property
     def share(self) -> float:
-        """Share, 0 to 1, of the codes sent that are known."""
-        return float(self.known[: self.active].mean())
+        """Share, 0 to 1, of the codes sent that are known; 1 where none is sent."""
+        sent = self.known[: self.active]
+        return float(sent.mean()) if sent.size else 1.0
 
     def reveal(self, m: int, positions: Positions, codes: Codes) -> None:
         """Make codes (n,) of sub-quantizer `m` known at positions (n,)."""

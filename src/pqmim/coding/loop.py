@@ -20,6 +20,7 @@ from pqmim.coding.prior import UNIT, Codes, Context, Frequencies, Positions, Pri
 from pqmim.coding.range_coder import PRECISION, RangeDecoder, RangeEncoder
 from pqmim.coding.sampler import Sampler
 from pqmim.coding.schedule import Group, passes
+from pqmim.errors import BadArgument
 
 DRAWING = Drawing()
 """How codes that were not sent are drawn."""
@@ -152,7 +153,12 @@ def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler:
     """Draw all codes that are not known, the surest positions first in `steps` a group.
 
     The order of MaskGIT (Chang et al. 2022, section 3.2).
+
+    Raises:
+        BadArgument: there are no such steps.
     """
+    if steps < 1:
+        raise BadArgument(f"codes are drawn in 1 or more steps, not {steps}")
     for group in groups:
         coded = range(group.start, min(group.stop, grid.active))
         for step in range(steps if coded else 0):

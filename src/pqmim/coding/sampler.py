@@ -1,5 +1,6 @@
 """Chance in integers: a seed draws the same codes on every machine."""
 
+import math
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from pqmim.coding.prior import UNIT, Codes, Integers
 from pqmim.coding.range_coder import PRECISION
+from pqmim.errors import BadArgument
 
 COMPLETING = 0.5
 """Temperature of what was not sent, where nobody says; coarse codes have half of it (see `drawing`).
@@ -24,14 +26,14 @@ class Sampler:
             is likely.
 
     Raises:
-        ValueError: they are not that.
+        BadArgument: they are not that.
     """
 
     def __init__(self, seed: int = 0, temperature: float = 1.0) -> None:
-        if seed < 0 or seed != int(seed):
-            raise ValueError(f"a seed is a whole number from 0 on, not {seed}")
+        if not 0 <= seed < math.inf or seed != int(seed):
+            raise BadArgument(f"a seed is a whole number from 0 on, not {seed}")
         if not 0 < temperature <= 16:
-            raise ValueError(f"a temperature is above 0 and at most 16, not {temperature}")
+            raise BadArgument(f"a temperature is above 0 and at most 16, not {temperature}")
         self.heat = max(1, round(UNIT * temperature))
         self._source = np.random.Philox(key=int(seed) % 2**128)  # whose raw stream NumPy promises to keep
 
