@@ -103,7 +103,6 @@ class Model(nn.Module):
         x_hat = self.decompress(**out)["x_hat"].to(x.device)
         return {"x_hat": x_hat, "likelihoods": {"codes": torch.stack(likelihoods)}}
 
-
     def _bits(self, file: bytes) -> NDArray[np.float64]:
         """Ideal bits (M,) of a file's codes, by sub-quantizer."""
         received = self.codec.receive(file)

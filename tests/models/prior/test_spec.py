@@ -73,7 +73,11 @@ def test_dimensions_that_the_codebook_has_not_are_refused(dimensions):
 
 
 def test_priors_of_other_sizes_fit():
-    for sizes in ({"blocks": 0}, {"dimensions": (1,), "rank": 1}, {"width": 64, "heads": 4, "hidden": 8, "codewords": 256}):
+    for sizes in (
+        {"blocks": 0},
+        {"dimensions": (1,), "rank": 1},
+        {"width": 64, "heads": 4, "hidden": 8, "codewords": 256},
+    ):
         spec.check(random_tensors(0, **sizes))
 
 
