@@ -45,6 +45,7 @@ def main() -> None:
     print(f"{len(shards)} shards, {len(shards) - len(todo)} of them done", flush=True)
     if not todo:
         return
+    ray.init(num_cpus=args.workers + 1)  # one for Ray's own tasks, which would wait for the workers' for ever
     start = time.monotonic()
     options = {"quality": args.quality, "effort": args.effort, "device": "cuda" if args.gpu else "cpu"}
     rows = ray.data.from_items([{"name": shard.name, "paths": list(shard.paths)} for shard in todo])
