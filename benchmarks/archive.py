@@ -7,6 +7,7 @@ done, gives the same command again, and reads the whole archive: every photo mus
 """
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from pqmim import check
 from pqmim.batch import left, manifest, plan
 from pqmim.errors import PqmimError
 from pqmim.evaluation.machine import machine
-from pqmim.evaluation.results import read_results, write_results
+from pqmim.evaluation.results import write_results
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 KILLED_AFTER = 0.4  # of the shards
@@ -42,6 +43,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("results/batch.json"), metavar="FILE")
     args = parser.parse_args()
 
+    if not any(args.photos.iterdir()):
+        parser.error(f"{args.photos} holds no photo")
     with tempfile.TemporaryDirectory() as archive:
         script = EXAMPLES / f"batch_{args.engine}.py"
         options = ["-q", str(args.quality), "--workers", str(args.workers), "--shard", str(args.shard)]
@@ -65,7 +68,7 @@ def main() -> None:
         "wall_seconds_of_the_rest": round(second),
         **found,
     }
-    earlier = read_results(args.json) if args.json.exists() else {}
+    earlier = json.loads(args.json.read_text()) if args.json.exists() else {}
     write_results({**earlier, args.engine: run}, args.json, force=True)
     print({name: run[name] for name in ("photos", "lost", "doubled", "checked", "unsound", "rows_with_an_error")})
 
