@@ -262,10 +262,7 @@ def _check_shapes(tensors: Tensors) -> None:
         "free": (size * rank, width),
     }
     for index in range(Layout(tensors).blocks):
-        heads, hidden = (
-            _shape(tensors, "0.bias", 2)[0],
-            _shape(tensors, "0.reduce.weight", 2)[1],
-        )  # all blocks are alike
+        heads, hidden = _shape(tensors, "0.bias", 2)[0], _shape(tensors, "0.reduce.weight", 2)[1]  # in all blocks
         expected[f"{index}.bias"] = heads, (2 * WINDOW - 1) ** 2
         expected[f"{index}.depthwise.weight"], expected[f"{index}.depthwise.shift"] = (width, 9), (width,)
         layers[f"{index}.qkv"], layers[f"{index}.attended"] = (3 * width, width), (width, width)
