@@ -23,12 +23,14 @@ from pqmim.rivals.hific.model import (
     judged_real,
     rate_loss,
 )
+from pqmim.rivals.hyperprior.files import KIND as HYPERPRIOR
+from pqmim.rivals.hyperprior.files import build
 from pqmim.rivals.hyperprior.model import Coded, HyperpriorConfig, MeanScaleHyperprior
 from pqmim.rivals.hyperprior.stage import Sizes, begun
 from pqmim.training import loop
 from pqmim.training.data import Photos
 from pqmim.training.optimizers import Learner
-from pqmim.training.recipe import BaseRecipe, Part, Schedule
+from pqmim.training.recipe import BaseRecipe, Part, RecipeError, Schedule
 from pqmim.training.run import Run
 from pqmim.training.stage import Figures
 from pqmim.training.stages.transforms import CropStage
@@ -75,6 +77,8 @@ class Recipe(BaseRecipe):
     """Sizes of the hyper-networks."""
     hific: Target = Target()
     """What the model is for."""
+    trained: Path | None = None
+    """Weights of a trained hyperprior to go on from; where none are named, one that shares only the run's transforms."""
     stages: Stages
     """The schedules."""
 
@@ -161,6 +165,26 @@ class AdversarialStage(PerceptualStage):
         return figures | {"fooled": fooled.item(), "seen": seen.item()}
 
 
+def beginning(recipe: Recipe, photos: Photos, run: Run) -> MeanScaleHyperprior:
+    """The hyperprior that learns: a trained one where the recipe names it.
+
+    Raises:
+        RecipeError: The trained one has other sizes than the recipe.
+        WeightsError: Its file is no weights of a hyperprior.
+    """
+    if recipe.trained is None:
+        return begun(recipe, recipe.hyperprior, photos, run)
+    torch.manual_seed(recipe.seed)
+    found, _ = weights.load(recipe.trained, HYPERPRIOR, build, run.device)
+    sizes = HyperpriorConfig(**recipe.hyperprior.model_dump())
+    model = MeanScaleHyperprior(recipe.config(), sizes, torch.tensor(recipe.lambdas)).to(run.device)
+    try:
+        model.load_state_dict(found.state_dict())
+    except RuntimeError as error:
+        raise RecipeError(f"trained: {recipe.trained} has other sizes than the recipe") from error
+    return model
+
+
 def train(recipe: Recipe, photos: Photos, run: Run) -> Path:
     """Run the stages, write `NAME.safetensors` into the run's folder and return its path.
 
@@ -173,7 +197,7 @@ def train(recipe: Recipe, photos: Photos, run: Run) -> Path:
         )
     network = SqueezeNet.read(run.features).to(run.device)
     chosen = HificPoint(recipe.hific.level, recipe.hific.target)
-    model = begun(recipe, recipe.hyperprior, photos, run)
+    model = beginning(recipe, photos, run)
     if recipe.hific.frozen_encoder:
         model.requires_grad_(False)
         model.synthesis.requires_grad_(True)

@@ -69,7 +69,7 @@ class HyperpriorFiles:
 
     def __init__(self, path: str | Path, device: str = "cpu", effort: int = 0, kind: str = KIND) -> None:
         self.device, self.effort, self.name = torch.device(device), effort, kind
-        self.model, tables = weights.load(path, kind, _build, self.device)
+        self.model, tables = weights.load(path, kind, build, self.device)
         self.tables = tables
         for exact in (self.model.hyper, self.model.hyper_synthesis):
             exact.double()
@@ -180,6 +180,6 @@ def tables_of(model: models.MeanScaleHyperprior) -> weights.Tables:
     return ScaleTables.build().tensors() | {"hyper": hyper.astype(np.int32)}
 
 
-def _build(record: weights.Record) -> models.MeanScaleHyperprior:
+def build(record: weights.Record) -> models.MeanScaleHyperprior:
     lambdas = torch.zeros(record.transforms.levels)
     return models.MeanScaleHyperprior(record.transforms, models.HyperpriorConfig(**record.sizes), lambdas)
