@@ -9,8 +9,6 @@ import torch
 from pqmim import dial, encoder
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
-from pqmim.encoder import SoftChoice
-from pqmim.models.quantizer import ProductQuantizer
 from pqmim.release import PARTS, save
 
 
@@ -103,45 +101,25 @@ def test_tiles_cover_every_position_once(height, width):
     assert (seen == 1).all()
 
 
-@pytest.fixture
-def choice():
-    """Of two sub-quantizers, of one channel and of two: the first costs the same either way, the second does not."""
-    quantizer = ProductQuantizer(torch.arange(3), [1, 2], 4, 2)
-    quantizer.codebook.data[0, :, 0] = torch.tensor([0.0, 2.0, 5.0, 9.0])
-    quantizer.codebook.data[1] = torch.tensor([[0.0, 0.0], [1.0, 1.0], [4.0, 4.0], [6.0, 6.0]])
-    candidates = torch.tensor([[0, 3], [1, 1]])[:, None, None]  # (2, 1, 1, 2)
-    bits = torch.tensor([[1.0, 40.0], [1.0, 2.0]])[:, None, None]
-    return SoftChoice(quantizer, candidates, bits, torch.tensor([2.0]), torch.tensor([[1.0, 1.0, 3.0]]))
+class Halves:
+    """A soft choice whose mean is half of the aim."""
+
+    def mean(self, aim):
+        return aim / 2
 
 
-def test_errors_are_in_bits(choice):
-    aim = torch.tensor([[[1.0, 6.0, 5.0]]])
-    assert choice.errors(aim)[:, 0, 0].tolist() == [[0.5, 1.5], [0.5, (25 + 3 * 16) / 2]]
-
-
-def test_a_soft_choice_weighs_candidates_by_their_cost(choice):
-    even, dear = torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[[1.5, 5.0, 5.0]]])
-    assert choice.mean(even)[0, 0].tolist() == pytest.approx([1.0, 1.0, 1.0])
-    share = 1 / (1 + 2 ** -((1.5**2 - 0.5**2) / 2 * 1.5))  # of codeword 2, which is 0.5 away, where 0 is 1.5
-    assert choice.mean(dear)[0, 0, 0].item() == pytest.approx(2 * share)
-    errors, bits = 1.5 * choice.errors(dear)[:, 0, 0, 1], 0.375 * torch.tensor([40.0, 2.0])
-    share = (2 ** -(errors + bits)).tolist()
-    expected = (6 * share[0] + share[1]) / sum(share)
-    assert choice.mean(dear)[0, 0, 1:].tolist() == pytest.approx([expected, expected])
-
-
-def test_aims_move_to_where_pixels_want_them(choice):
+def test_aims_move_to_where_pixels_want_them():
+    worth = torch.tensor([[1.0, 1.0, 3.0]])
     aim, slope = torch.tensor([[[1.5, 1.0, 1.0]]]), torch.tensor([[[4.0, -2.0, 6.0]]])
-    mean = choice.mean(aim)
-    wanted = mean - slope / (2 * torch.tensor([1.0, 1.0, 3.0]))
-    once = choice.followed(aim, lambda y: (slope * y).sum(), 1)
+    wanted = aim / 2 - slope / (2 * worth)
+    once = encoder.followed(Halves(), worth, aim, lambda y: (slope * y).sum(), 1)
     torch.testing.assert_close(once, aim + encoder.FIRST_STEP * (wanted - aim))
-    wants_nothing = choice.followed(aim, lambda y: (choice.worth * (y - aim).square()).sum(), 5)
+    wants_nothing = encoder.followed(Halves(), worth, aim, lambda y: (worth * (y - aim).square()).sum(), 5)
     torch.testing.assert_close(wants_nothing, aim)
 
 
 @pytest.mark.parametrize("steps, sizes", [(0, []), (1, [0.3]), (2, [0.3, 0.1]), (5, [0.3, 0.25, 0.2, 0.15, 0.1])])
-def test_steps_get_smaller(choice, steps, sizes):
-    goal = torch.tensor([[[4.0, -2.0, 6.0]]])
-    aim = choice.followed(torch.zeros(1, 1, 3), lambda y: (choice.worth * (y - goal).square()).sum(), steps)
+def test_steps_get_smaller(steps, sizes):
+    worth, goal = torch.ones(1, 3), torch.tensor([[[4.0, -2.0, 6.0]]])
+    aim = encoder.followed(Halves(), worth, torch.zeros(1, 1, 3), lambda y: (y - goal).square().sum(), steps)
     torch.testing.assert_close(aim, goal * (1 - math.prod(1 - size for size in sizes)))

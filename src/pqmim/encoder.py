@@ -28,13 +28,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pqmim.coding.prior import Codes, Frequencies, Positions
+from pqmim.models.choice import Choice, choice_of
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
 
-LN2 = 0.6931471805599453
 FEW = 8  # cheapest codewords by static frequencies, among which all choices are made
-LIKELIEST = 4  # of them, whose mean stands for the picture while aims move
-SOFT_PRICE, SOFT_BITS = 2 / 3, 0.375  # of a bit, and the part of the bits that counts, in the soft choice
 FIRST_STEP, LAST_STEP = 0.3, 0.1  # of the way to where the pixels pull
 LAST_PRICE = 0.75  # of a bit, for a refined aim: it has kept away from what costs too much already
 TILE, MARGIN = 64, 4  # latent positions worked on at once, to bound memory, and those around them that are looked at
@@ -137,13 +135,13 @@ class Encoder:
         """Candidates (F, B, n, M) of a part of the pictures, and their errors in bits."""
         quantizer, part, level = self.quantizer, z[..., seen[0], seen[1]], level_of_rate(aim.rate)
         count = min(FEW, quantizer.codewords)
-        few, bits = quantizer.candidates(part, aim.rate, aim.price, count, aim.active)
-        choice = SoftChoice(quantizer, few, bits, aim.price, quantizer.worth(level))
+        choice = choice_of(quantizer, part, aim, count)
         wanted = quantizer.scaled(part, level)  # (B, n, C)
         if effort:
             rows, columns = (slice(STRIDE * side.start, STRIDE * side.stop) for side in seen)
             images = images[..., rows, columns]
-            wanted = choice.followed(wanted, lambda y: self._error(y, images, level, part.shape[2]), effort)
+            worth = quantizer.worth(level)
+            wanted = followed(choice, worth, wanted, lambda y: self._error(y, images, level, part.shape[2]), effort)
         errors = choice.errors(wanted).div_(LAST_PRICE if effort else 1.0).clamp_(max=FARTHEST)
         return choice.candidates, errors
 
@@ -164,43 +162,17 @@ class Encoder:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=half)
 
 
-class SoftChoice:
-    """A soft choice of codes of B pictures.
+def followed(choice: Choice, worth: Tensor, aim: Tensor, error: Callable[[Tensor], Tensor], steps: int) -> Tensor:
+    """Where `aim` (B, n, C) has come after `steps` to where pixels pull.
 
-    Args:
-        quantizer: whose codewords they choose.
-        candidates: codes (F, B, n, M), cheapest first.
-        bits: of the same shape, what they take by static frequencies.
-        price: (B,) the squared error that is worth one bit.
-        worth: (B, C) the squared error, in pixel units, of a unit of each channel.
+    `error` is the pictures' squared error of codewords, `worth` (B, C) that of a unit of each channel.
     """
-
-    def __init__(self, quantizer: ProductQuantizer, candidates: Tensor, bits: Tensor, price: Tensor, worth: Tensor):
-        self.candidates, self.bits, self.worth = candidates, bits, worth[:, None]
-        self.words = quantizer.lookup(candidates)  # (F, B, n, C)
-        self.weight = self.worth / price[:, None, None]  # (B, 1, C), in bits
-        owner = quantizer.slot // quantizer.codebook.shape[2]
-        count = len(quantizer.dimensions)
-        self.sums = torch.eye(count, dtype=torch.float32, device=bits.device)[owner]  # (C, M)
-
-    def errors(self, aim: Tensor, count: int = FEW) -> Tensor:
-        """Squared error in bits (F, B, n, M) of the first `count` candidates, where codes aim at (B, n, C)."""
-        return (self.words[:count] - aim).square_().mul_(self.weight) @ self.sums
-
-    def mean(self, aim: Tensor) -> Tensor:
-        """Mean codewords (B, n, C) of the soft choice among the likeliest, by what they cost at first."""
-        cost = self.errors(aim, LIKELIEST).div_(SOFT_PRICE).add_(self.bits[:LIKELIEST], alpha=SOFT_BITS)
-        chosen = cost.mul_(-LN2).softmax(0)  # (F, B, n, M)
-        return (chosen @ self.sums.T).mul_(self.words[:LIKELIEST]).sum(0)
-
-    def followed(self, aim: Tensor, error: Callable[[Tensor], Tensor], steps: int) -> Tensor:
-        """The aim (B, n, C) after `steps` to where pixels pull, whose squared error is `error` of codewords."""
-        for step in np.linspace(FIRST_STEP, LAST_STEP, steps).tolist():
-            mean = self.mean(aim).detach()
-            with torch.enable_grad():
-                (slope,) = torch.autograd.grad(error(mean.requires_grad_()), mean)
-            aim = aim + step * (mean.detach() - slope / (2 * self.worth) - aim)
-        return aim
+    for step in np.linspace(FIRST_STEP, LAST_STEP, steps).tolist():
+        mean = choice.mean(aim).detach()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(error(mean.requires_grad_()), mean)
+        aim = aim + step * (mean.detach() - slope / (2 * worth[:, None]) - aim)
+    return aim
 
 
 def tiles(height: int, width: int, margin: int) -> Iterator[tuple[Tile, Tile]]:

@@ -59,6 +59,10 @@ typedef struct level {
     void (*heads)(struct pq_context *c, int64_t part, void *scratch);
     void (*masses)(const struct pq_prior *prior, const pq_view *view, int64_t first, int64_t count, uint16_t *masses,
                    uint32_t *totals);
+    void (*cheapest)(const pq_choice *choice, int64_t count, const float *latents, uint8_t *codes, float *bits);
+    void (*errors)(const pq_choice *choice, int64_t count, const float *aims, const uint8_t *codes, float *errors);
+    void (*mean)(const pq_choice *choice, int64_t count, const float *aims, const uint8_t *codes, const float *bits,
+                 float *means);
 } level;
 
 struct pq_prior {

@@ -7,6 +7,7 @@
 #include "attention.c"
 #include "block.c"
 #include "tables.c"
+#include "choice.c"
 
 /* Places of the tensors that `pq_prior_new` is given; those of a block follow one another. */
 enum {
@@ -61,4 +62,5 @@ static void pack(pq_prior *p, const void *const *tensors, int *failed) {
 
 #define TEXT(x) #x
 #define NAME(x) TEXT(x)
-const level TABLE = {NAME(TITLE), pack, scratch_bytes, embed, project, attend, mix, run_heads, masses};
+const level TABLE = {NAME(TITLE), pack, scratch_bytes, embed, project, attend, mix, run_heads, masses,
+                     cheapest, choice_errors, choice_mean};

@@ -61,6 +61,20 @@ int pq_level_usable(int index) {
     return 1;
 }
 
+void pq_cheapest(int index, const pq_choice *c, int64_t count, const float *latents, uint8_t *codes, float *bits) {
+    levels[index]->cheapest(c, count, latents, codes, bits);
+}
+
+void pq_choice_errors(int index, const pq_choice *c, int64_t count, const float *aims, const uint8_t *codes,
+                      float *errors) {
+    levels[index]->errors(c, count, aims, codes, errors);
+}
+
+void pq_choice_mean(int index, const pq_choice *c, int64_t count, const float *aims, const uint8_t *codes,
+                    const float *bits, float *means) {
+    levels[index]->mean(c, count, aims, codes, bits, means);
+}
+
 /* The block's own address is kept in front of it. */
 void *aligned(size_t bytes, int *failed) {
     char *memory = *failed ? NULL : calloc(1, bytes + 64 + sizeof(void *));

@@ -46,6 +46,16 @@ class View(ctypes.Structure):
     ]
 
 
+class Choice(ctypes.Structure):
+    """`pq_choice` of pqmim.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("size", "codewords", "channels", "active", "few", "likeliest")),
+        *((name, ctypes.c_float) for name in ("price", "soft_price", "soft_bits")),
+        *((name, c_void_p) for name in ("first", "words", "worth", "bits")),
+    ]
+
+
 _FUNCTIONS = {
     "pq_source": (c_char_p, []),
     "pq_level_count": (c_int, []),
@@ -64,6 +74,9 @@ _FUNCTIONS = {
     "pq_cumulative": (None, [c_void_p, c_int64, *[c_void_p] * 3]),
     "pq_decode": (c_int64, [c_void_p, POINTER(View), c_void_p, c_char_p, c_int64, c_void_p]),
     "pq_decode_tables": (c_int64, [c_void_p, c_char_p, c_int64, c_int64, c_int64, c_void_p, c_void_p]),
+    "pq_cheapest": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 3]),
+    "pq_choice_errors": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 3]),
+    "pq_choice_mean": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 4]),
     "pq_encode": (c_int64, [c_void_p, c_int64, c_void_p, c_void_p, c_void_p]),
 }
 

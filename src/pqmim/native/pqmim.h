@@ -1,7 +1,7 @@
 /* The library's functions, as `loader.py` declares them once more for ctypes.
  *
- * Everything here works on integers that `docs/FORMAT.md` fixes bit by bit. A prior is read only once it
- * is made, and may serve several threads; a context belongs to one thread at a time. */
+ * All but the encoder's choice works on integers that `docs/FORMAT.md` fixes bit by bit. A prior is read only once
+ * it is made, and may serve several threads; a context belongs to one thread at a time. */
 #ifndef PQMIM_H
 #define PQMIM_H
 
@@ -51,6 +51,19 @@ typedef struct {
     uint64_t low, range;
 } pq_encoder;
 
+/* What the encoder chooses one picture's codes by; channels stand in the order of the sub-quantizers. */
+typedef struct {
+    int32_t size, codewords, channels;  /* M sub-quantizers, K codewords, C channels */
+    int32_t active;                     /* how many sub-quantizers are sent, the first ones */
+    int32_t few, likeliest;             /* codes that are kept, and those of them whose mean is taken: at most 16 */
+    float price;                        /* squared error that is worth a bit */
+    float soft_price, soft_bits;        /* of a bit, and the part of the bits that counts, in the soft choice */
+    const int32_t *first;               /* (M + 1,): channels before each sub-quantizer */
+    const float *words;                 /* (C, K) */
+    const float *worth;                 /* (C,): squared error, in pixel units, of a unit of each channel */
+    const float *bits;                  /* (M, K) by static frequencies */
+} pq_choice;
+
 PQ_PUBLIC const char *pq_source(void); /* hash of the sources that this library was built from */
 PQ_PUBLIC int pq_level_count(void);
 PQ_PUBLIC const char *pq_level_name(int level);
@@ -87,5 +100,16 @@ PQ_PUBLIC int64_t pq_decode_tables(pq_decoder *decoder, const uint8_t *data, int
 /* Appends symbols; writes at most `count` words of 17 bits, and returns how many. */
 PQ_PUBLIC int64_t pq_encode(pq_encoder *encoder, int64_t count, const int64_t *starts, const int64_t *sizes,
                             uint32_t *words);
+
+/* Codes (count, M, few) that cost least for latents (count, C), the cheapest first, and their bits. What is not sent is
+ * left as it is. */
+PQ_PUBLIC void pq_cheapest(int level, const pq_choice *choice, int64_t count, const float *latents, uint8_t *codes,
+                           float *bits);
+/* Squared errors, in bits, of these codes for aims (count, C). */
+PQ_PUBLIC void pq_choice_errors(int level, const pq_choice *choice, int64_t count, const float *aims,
+                                const uint8_t *codes, float *errors);
+/* Mean codewords (count, C) of the soft choice among the likeliest. */
+PQ_PUBLIC void pq_choice_mean(int level, const pq_choice *choice, int64_t count, const float *aims,
+                              const uint8_t *codes, const float *bits, float *means);
 
 #endif

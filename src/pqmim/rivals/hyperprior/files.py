@@ -181,5 +181,6 @@ def tables_of(model: models.MeanScaleHyperprior) -> weights.Tables:
 
 
 def build(record: weights.Record) -> models.MeanScaleHyperprior:
+    """A model of the sizes that weights record, for `weights.load` to fill."""
     lambdas = torch.zeros(record.transforms.levels)
     return models.MeanScaleHyperprior(record.transforms, models.HyperpriorConfig(**record.sizes), lambdas)

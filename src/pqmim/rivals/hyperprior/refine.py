@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pqmim.encoder import FEW, FIRST_STEP, LAST_PRICE, LAST_STEP, LIKELIEST, LN2, SOFT_BITS, SOFT_PRICE
+from pqmim.encoder import FEW, FIRST_STEP, LAST_PRICE, LAST_STEP
+from pqmim.models.choice import LIKELIEST, LN2, SOFT_BITS, SOFT_PRICE
 from pqmim.models.transforms import blend
 from pqmim.rivals.hyperprior.model import MeanScaleHyperprior, logistic_bits
 

@@ -1,0 +1,180 @@
+"""The encoder's soft choice of codes, in PyTorch and in C: see `pqmim.encoder`, which says what it is for.
+
+Both forms do the same in floating point. They may differ in its last digits, and so may the files of two machines: what
+a file decodes to does not depend on how its codes were chosen.
+"""
+
+import ctypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pqmim import native
+from pqmim.models.prior.compiled import Unavailable, chosen_level
+from pqmim.models.quantizer import ProductQuantizer, level_of_rate
+from pqmim.models.transforms import blend
+from pqmim.native.loader import Choice as Struct
+from pqmim.native.loader import Library
+
+LN2 = 0.6931471805599453
+MOST_FEW, MOST_WORDS = 16, 256  # candidates and codewords that the library has room for
+FEWEST = 256  # positions that are worth a thread
+LIKELIEST = 4  # candidates, whose mean stands for the picture while aims move
+SOFT_PRICE, SOFT_BITS = 2 / 3, 0.375  # of a bit, and the part of the bits that counts, in the soft choice
+
+
+class Wanted(Protocol):
+    """What codes are chosen by: see `pqmim.encoder.Aim`."""
+
+    @property
+    def rate(self) -> Tensor:
+        """(B,) fractional rates."""
+        ...
+
+    @property
+    def price(self) -> Tensor:
+        """(B,) squared error that is worth one bit."""
+        ...
+
+    @property
+    def active(self) -> Tensor:
+        """(B,) the number of sub-quantizers sent, the first ones."""
+        ...
+
+
+class Choice(Protocol):
+    """Some candidates for each code of B pictures, and the mean of a soft choice among the likeliest.
+
+    Attributes:
+        candidates: codes (F, B, n, M), the cheapest by static frequencies first.
+    """
+
+    candidates: Tensor
+
+    def errors(self, aim: Tensor) -> Tensor:
+        """Squared error in bits (F, B, n, M) of the candidates, where codes aim at codewords (B, n, C)."""
+        ...
+
+    def mean(self, aim: Tensor) -> Tensor:
+        """Mean codewords (B, n, C) of the soft choice among the likeliest, by what they cost at first."""
+        ...
+
+
+def choice_of(quantizer: ProductQuantizer, z: Tensor, aim: "Wanted", count: int) -> Choice:
+    """The `count` cheapest codes of latents (B, C, h, w): in C where the library serves, else in PyTorch."""
+    library = native.library() if z.device.type == "cpu" else None
+    if library is not None and count <= MOST_FEW and quantizer.codewords <= MOST_WORDS:
+        with suppress(Unavailable):  # a library that fails its test
+            return CompiledChoice(library, chosen_level(), quantizer, z, aim, count)
+    few, bits = quantizer.candidates(z, aim.rate, aim.price, count, aim.active)
+    return SoftChoice(quantizer, few, bits, aim.price, quantizer.worth(level_of_rate(aim.rate)))
+
+
+class SoftChoice:
+    """A `Choice` in PyTorch.
+
+    Args:
+        quantizer: whose codewords they choose.
+        candidates: codes (F, B, n, M), cheapest first.
+        bits: of the same shape, what they take by static frequencies.
+        price: (B,) the squared error that is worth one bit.
+        worth: (B, C) the squared error, in pixel units, of a unit of each channel.
+    """
+
+    def __init__(self, quantizer: ProductQuantizer, candidates: Tensor, bits: Tensor, price: Tensor, worth: Tensor):
+        self.candidates, self.bits = candidates, bits
+        self.words = quantizer.lookup(candidates)  # (F, B, n, C)
+        self.weight = (worth / price[:, None])[:, None]  # (B, 1, C), in bits
+        owner = quantizer.slot // quantizer.codebook.shape[2]
+        count = len(quantizer.dimensions)
+        self.sums = torch.eye(count, dtype=torch.float32, device=bits.device)[owner]  # (C, M)
+
+    def errors(self, aim: Tensor) -> Tensor:
+        """See `Choice`."""
+        return self._errors(aim, len(self.words))
+
+    def mean(self, aim: Tensor) -> Tensor:
+        """See `Choice`."""
+        cost = self._errors(aim, LIKELIEST).div_(SOFT_PRICE).add_(self.bits[:LIKELIEST], alpha=SOFT_BITS)
+        chosen = cost.mul_(-LN2).softmax(0)  # (F, B, n, M)
+        return (chosen @ self.sums.T).mul_(self.words[:LIKELIEST]).sum(0)
+
+    def _errors(self, aim: Tensor, count: int) -> Tensor:
+        return (self.words[:count] - aim).square_().mul_(self.weight) @ self.sums
+
+
+class CompiledChoice:
+    """A `Choice` in C, of latents (B, C, h, w) on the processor; its threads are as many as PyTorch's."""
+
+    def __init__(
+        self, library: Library, level: str, quantizer: ProductQuantizer, z: Tensor, aim: "Wanted", count: int
+    ) -> None:
+        self._functions, self._level = library.functions, library.known.index(level)
+        latents = quantizer.scaled(z, level_of_rate(aim.rate)).contiguous()  # (B, n, C)
+        self._tables = [_Tables(quantizer, aim, image, count) for image in range(len(z))]
+        shape = *latents.shape[:2], len(quantizer.dimensions), count
+        self._codes, self._bits = torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape, dtype=torch.float32)
+        self._each(self._functions.pq_cheapest, latents, self._codes, self._bits)
+        self.candidates = self._codes.permute(3, 0, 1, 2)
+
+    def errors(self, aim: Tensor) -> Tensor:
+        """See `Choice`."""
+        found = torch.zeros(self._codes.shape, dtype=torch.float32)
+        self._each(self._functions.pq_choice_errors, aim.float().contiguous(), self._codes, found)
+        return found.permute(3, 0, 1, 2)
+
+    def mean(self, aim: Tensor) -> Tensor:
+        """See `Choice`."""
+        aim = aim.float().contiguous()
+        found = torch.empty_like(aim)
+        self._each(self._functions.pq_choice_mean, aim, self._codes, self._bits, found)
+        return found
+
+    def _each(self, function: Callable[..., None], *arrays: Tensor) -> None:
+        """Call a function of pqmim.h for all positions; `arrays` (B, n, ...) are its last arguments."""
+        images, positions = arrays[0].shape[:2]
+        threads = min(torch.get_num_threads(), max(1, positions // FEWEST))
+        edges = [positions * part // threads for part in range(threads + 1)]
+        parts = [(image, *span) for image in range(images) for span in pairwise(edges)]
+
+        def run(part: tuple[int, int, int]) -> None:
+            image, start, stop = part
+            addresses = [array[image, start].data_ptr() for array in arrays]
+            function(self._level, ctypes.byref(self._tables[image].choice), stop - start, *addresses)
+
+        if threads == 1:
+            for part in parts:
+                run(part)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, parts))
+
+
+class _Tables:
+    """What one picture's codes are chosen by, as `pq_choice` of pqmim.h, and the arrays that it points to."""
+
+    def __init__(self, quantizer: ProductQuantizer, aim: "Wanted", image: int, count: int) -> None:
+        rate = aim.rate[image : image + 1]
+        first = np.concatenate([[0], np.cumsum(quantizer.dimensions)]).astype(np.int32)
+        words = quantizer.codebook.detach().transpose(1, 2).flatten(0, 1)[quantizer.slot]  # (C, K)
+        bits = -blend(quantizer.log2_probability.flatten(1), rate)  # (1, M * K, 1, 1)
+        worth = quantizer.worth(level_of_rate(rate)).detach()
+        self._kept = [torch.from_numpy(first), *(x.float().contiguous() for x in (words, worth, bits))]
+        self.choice = Struct(
+            size=len(quantizer.dimensions),
+            codewords=quantizer.codewords,
+            channels=len(quantizer.order),
+            active=int(aim.active[image]),
+            few=count,
+            likeliest=min(LIKELIEST, count),
+            price=float(aim.price[image]),
+            soft_price=SOFT_PRICE,
+            soft_bits=SOFT_BITS,
+            **dict(zip(("first", "words", "worth", "bits"), (array.data_ptr() for array in self._kept))),
+        )
