@@ -1,17 +1,22 @@
 """Whether small streams decode to the same codes under everything that a machine can vary.
 
     python benchmarks/portability.py --streams 10000
+    python benchmarks/portability.py --streams 1000 --processor "aarch64, emulated by QEMU 7.2"
 
 Each axis is a process of its own that decodes the same streams: random bytes, which decode to some codes like any
 others, as pictures of 1 to 5 positions a side at every quality, with the packaged weights. The axes are the forms of
 the prior, the levels of the library, the capabilities that torch and oneDNN are held to (those that the processor has),
-numbers of threads, and surroundings of torch. The slower forms decode the first twentieth of the streams. Writes results/portability.json; ends with status 1 where two axes differ.
+numbers of threads, and surroundings of torch. The slower forms decode the first twentieth of the streams.
+
+Writes a run into results/portability.json, in place of an earlier one of the same processor. It holds a digest of each
+batch, which the runs of other machines are compared with. Ends with status 1 where two axes, or two machines, differ.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -24,6 +29,7 @@ import numpy as np
 
 RESULT = Path(__file__).parents[1] / "results" / "portability.json"
 BATCH = 25  # streams a digest
+DIGITS = 12  # of a digest, that are kept
 SLOW = 20  # slow forms, and the library without instructions of its own, decode one stream of that many
 
 
@@ -41,6 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--streams", type=int, default=10_000, help="that each axis decodes (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=RESULT, help="(default: %(default)s)")
+    parser.add_argument("--processor", metavar="NAME", help="what it is, where the system does not tell")
     parser.add_argument("--axis", type=json.loads, help=argparse.SUPPRESS)  # of this process, as JSON
     args = parser.parse_args()
     if args.axis:
@@ -49,31 +56,61 @@ def main() -> int:
     from pqmim.doctor import examine
 
     facts = examine(speed=False)
+    processor = facts["processor"]
     record = {
-        "processor": facts["processor"]["name"],
-        "features": facts["processor"]["features"],
+        "processor": args.processor or processor["name"],
+        "features": processor["features"] if args.processor is None else [],
+        "machine": platform.machine(),
         "versions": facts["versions"],
         "weights": facts["weights"],
         "decoded": 0,
         "batches_that_differ": 0,
+        "batches_that_other_machines_share": 0,
         "axes": [],
+        "batches": [],
     }
-    wanted: list[str] = []
+    others = [run for run in earlier(args.output) if identity(run) != identity(record)]
     for axis in axes(facts):
         start = time.perf_counter()
         fast = axis.form == "compiled" and axis.environment["PQMIM_NATIVE"] != "scalar"
         streams = whole_batches(args.streams if fast else args.streams // SLOW)
         digests = run(axis, streams)
-        wanted = wanted or digests
-        differences = sum(one != other for one, other in zip(digests, wanted))
+        record["batches"] = record["batches"] or [digest[:DIGITS] for digest in digests]
+        differences = differing([digest[:DIGITS] for digest in digests], record["batches"])
         record["axes"].append({**asdict(axis), "streams": streams, "batches_that_differ": differences})
         record["decoded"] += streams
         record["batches_that_differ"] += differences
-        args.output.write_text(json.dumps(record, indent=1) + "\n")  # what there is, should a later axis fail
+        write(args.output, [*others, record])  # what there is, should a later axis fail
         print(
             f"{differences} of {len(digests)} batches differ  {time.perf_counter() - start:6.1f} s  {axis}", flush=True
         )
+    for other in others:
+        if other["weights"] == record["weights"]:
+            record["batches_that_differ"] += differing(other["batches"], record["batches"])
+            shared = min(len(other["batches"]), len(record["batches"]))
+            record["batches_that_other_machines_share"] = max(record["batches_that_other_machines_share"], shared)
+    write(args.output, [*others, record])
     return 1 if record["batches_that_differ"] else 0
+
+
+def earlier(path: Path) -> list[dict]:
+    """The runs that a file of results holds."""
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def identity(run: dict) -> tuple:
+    """What a run is one of: a later one of the same replaces it."""
+    return run["processor"], run["features"]
+
+
+def differing(some: list[str], others: list[str]) -> int:
+    """How many of the batches that both have differ."""
+    return sum(one != other for one, other in zip(some, others))
+
+
+def write(path: Path, runs: list[dict]) -> None:
+    """Write the runs."""
+    path.write_text(json.dumps({"command": "python benchmarks/portability.py", "runs": runs}, indent=1) + "\n")
 
 
 def whole_batches(streams: int) -> int:

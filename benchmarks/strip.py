@@ -48,6 +48,14 @@ def ours(codec: Codec, photo: Image.Image, size: int, look: str) -> Cell:
 
 def rival(photo: Image.Image, name: str, form: str, options: dict, size: int) -> Cell:
     """The photo through the rival's best file of at most that size."""
+    best = best_file(photo, form, options, size)
+    if best is None:
+        return Cell(Image.new("RGB", (WIDTH, WIDTH * photo.height // photo.width), "#eeeef2"), f"{name}\ndoes not fit")
+    return cell(photo, best[1], name, best[0])
+
+
+def best_file(photo: Image.Image, form: str, options: dict, size: int) -> tuple[int, Image.Image] | None:
+    """Bytes and picture of the file of at most `size` bytes that has the least squared error; None where none fits."""
     best: tuple[float, int, Image.Image] | None = None
     for share in SHARES:
         small = photo.resize([max(1, round(side * share)) for side in photo.size], Image.Resampling.LANCZOS)
@@ -61,9 +69,7 @@ def rival(photo: Image.Image, name: str, form: str, options: dict, size: int) ->
             fidelity = psnr(np.asarray(photo), np.asarray(picture))
             if best is None or fidelity > best[0]:
                 best = fidelity, buffer.tell(), picture
-    if best is None:
-        return Cell(Image.new("RGB", (WIDTH, WIDTH * photo.height // photo.width), "#eeeef2"), f"{name}\ndoes not fit")
-    return cell(photo, best[2], name, best[1])
+    return best[1:] if best else None
 
 
 def cell(photo: Image.Image, picture: Image.Image, name: str, size: int) -> Cell:

@@ -7,7 +7,6 @@ stands between `<!-- figure ... -->` and `<!-- end -->`: see `figure`.
 """
 
 import argparse
-import json
 import math
 import re
 import sys
@@ -15,7 +14,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from machine_tables import portability, speed
 from scipy.interpolate import PchipInterpolator
+from table_parts import NAMES, OWN, ROOT, markdown, result
 
 from pqmim.evaluation.bdrate import Curve, Row, bd_rate, quality_span
 from pqmim.evaluation.comparison import bd_interval, bd_tables, per_photo_bd_rates
@@ -23,22 +24,11 @@ from pqmim.evaluation.published import REFERENCES as PUBLISHED
 from pqmim.evaluation.published import chosen, read_published
 from pqmim.evaluation.results import curve
 
-ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/results.md", "docs/realism.md", "docs/hybrid.md", "docs/ablations.md")
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"(<!-- figure ([^>]+?) -->)[^<]*(<!-- end -->)")
 LOOSE = re.compile(r"[-+−]?\d[\d.,]*(?: to [-+−]?\d[\d.,]*)? (?:%|dB)(?!\w)")
 
-OWN = {"pqmim": "pqmim", "pqmim-fast": "pqmim, effort 0", "pqmim-refined": "pqmim, effort 16"}
-NAMES = {
-    "pqmim-fast": "effort 0",
-    "pqmim-refined": "effort 16",
-    "jpeg": "JPEG",
-    "webp": "WebP",
-    "avif": "AVIF",
-    "avif-444": "AVIF, slow",
-    "jxl": "JPEG XL",
-}
 COLUMNS = ("pqmim", "pqmim-fast", "pqmim-refined", "webp", "avif", "avif-444", "jxl")
 REFERENCES = {
     "jpeg": "JPEG (progressive, optimised, 4:2:0)",
@@ -214,44 +204,6 @@ def sizes() -> str:
     )
 
 
-def speed() -> str:
-    """CPU seconds of one thread, wall seconds of two, units of AVIF's encoding, peak memory: each way, run by run."""
-    rows = []
-    for run in result("speed.json")["runs"]:
-        beside = f", beside {run['neighbours']} busy processes" if run["neighbours"] else ""
-        held = "" if run["isa"] == "all" else f", held to {run['isa'].upper()}"
-        for size in dict.fromkeys(row["megapixels"] for row in run["rows"]):
-            for codec in dict.fromkeys(row["codec"] for row in run["rows"]):
-                ways = [row for row in run["rows"] if (row["codec"], row["megapixels"]) == (codec, size)]
-                told = run["units"].get(f"{size:g}", {})
-                units = [told.get(f"{codec} {row['direction']}") for row in ways]
-                rows.append(
-                    [
-                        f"{run['machine']['cpu']}{held}{beside}",
-                        f"{size:g} Mpx",
-                        OWN.get(codec) or NAMES[codec],
-                        *(_both([row[key] for row in ways]) for key in ("cpu_s", "wall_s")),
-                        _both(units),
-                        " / ".join(f"{row['peak_mb'] / 1000:.2f}" for row in ways),
-                    ]
-                )
-    head = [
-        "processor",
-        "picture",
-        "codec",
-        "CPU s, one thread",
-        "wall s, two",
-        "in units of AVIF's encoding",
-        "peak GB",
-    ]
-    return markdown(head, rows)
-
-
-def _both(values: Sequence[float | None]) -> str:
-    """Compress and decompress; empty where it was not measured."""
-    return "" if None in values else " / ".join(f"{value:.2f}" for value in values)
-
-
 def tiny() -> str:
     """What fits 200 bytes."""
     ways = result("kodak/hybrid.json")["tiny"]["ways"]
@@ -395,20 +347,11 @@ def _ablation(part: str, name: str, head: Sequence[str] = (), facts: Sequence[Se
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
-        *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed),
+        *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed, portability),
         *(tiny, prefix, completion, realism),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
     )
 }
-
-
-def result(name: str) -> dict:
-    return json.loads((ROOT / "results" / name).read_text())
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 if __name__ == "__main__":
