@@ -15,6 +15,7 @@ NAMES = {
     "avif": "AVIF",
     "avif-444": "AVIF, slow",
     "jxl": "JPEG XL",
+    "hific": "HiFiC, trained here",
 }
 
 

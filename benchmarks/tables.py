@@ -45,6 +45,7 @@ REFERENCES = {
 }
 QUALITIES = (0, 10, 20, 40, 50, 60, 80, 100)
 WAYS = {"expect": "expected", "sample": "drawn", "none": "left at codeword 0"}
+OTHER = ("setting", "bpp")  # of a row of perceptual.json, beside the measures
 HALVES = {"first": "the first half in coding order", "chessboard": "every other position"}
 
 
@@ -249,6 +250,20 @@ def realism() -> str:
     return markdown(["rate", "codec", *measures], rows)
 
 
+def beside() -> str:
+    """The perceptual measures of codecs of one rate, and ours at that rate."""
+    found = result("perceptual.json")
+    rows, measures = [], [name for name in next(iter(found["codecs"].values()))["settings"][0] if name not in OTHER]
+    for name, cells in found["beside"].items():
+        own, rate = found["codecs"][name]["settings"][0], f"{cells['bpp']:.3f} bpp"
+        rows.append([rate, NAMES.get(name, name), *(f"{own[measure]:.3g}" for measure in measures)])
+        for other in (codec for codec in cells if codec != "bpp"):
+            told = cells[other]
+            rows.append([rate, OWN.get(other, other), *(f"{told[measure]['value']:.3g}" for measure in measures)])
+            rows.append(["", "against it", *(_gain(told[measure]) for measure in measures)])
+    return markdown(["rate", "codec", *measures], rows)
+
+
 def _gain(cell: dict) -> str:
     unit = "dB" if "dB" in cell else "%"
     value, (low, high), form = cell.get("dB", cell.get("percent")), cell["interval"], "+.2f" if unit == "dB" else "+.0f"
@@ -348,7 +363,7 @@ TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
         *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed, portability),
-        *(tiny, prefix, completion, realism),
+        *(tiny, prefix, completion, realism, beside),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
     )
 }

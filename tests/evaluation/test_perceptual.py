@@ -107,6 +107,22 @@ def test_codecs_are_compared_at_equal_rates(paths):
     assert "bpp" not in against and set(table["against"]["0.07"]) == {"tinted"}
 
 
+def test_a_codec_of_one_rate_is_met_at_that_rate(paths):
+    networks, store = Networks([Means()]), Store()
+    photos = measure_photos(paths, networks, store)
+    curve = summary(photos, measure_codec(photos, Coarse(), networks, store), 4)
+    single = Coarse("single", 40)
+    single.settings = (2,)
+    found = {"coarse": curve, "single": summary(photos, measure_codec(photos, single, networks, store), 4)}
+    table = record(found)["beside"]
+    assert list(table) == ["single"] and set(table["single"]) == {"bpp", "coarse"}
+    cells = table["single"]["coarse"]
+    assert cells["KD-Means"]["value"] == pytest.approx(curve.means["KD-Means"][1], rel=1e-4)  # the middle setting's rate
+    assert cells["KD-Means"]["percent"] < 0 and cells["KD-Means"]["interval"][1] < 0
+    assert cells["PSNR"]["dB"] > 0 and cells["PSNR"]["interval"][0] > 0
+    assert record({"coarse": curve})["beside"] == {}
+
+
 def test_photos_without_a_patch(tmp_path):
     Image.new("RGB", (200, 300)).save(tmp_path / "small.png")
     with pytest.raises(InvalidImage, match="256 x 256"):

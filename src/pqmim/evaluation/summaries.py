@@ -70,10 +70,14 @@ class Summary:
         """A measure at a rate, see `bdrate.at_rate`."""
         return at_rate((self.means["bpp"].tolist(), self.means[name].tolist()), rate)
 
-    def drawn_at(self, name: str, rate: float) -> Values:
-        """Its bootstrapped values there (draws,), each by the rates of its own draw; NaN where these do not reach it."""
-        curves = zip(self.samples["bpp"].T, self.samples[name].T, strict=False)  # fewer draws of some measures
-        found = [at_rate((rates.tolist(), values.tolist()), rate) for rates, values in curves]
+    def drawn_at(self, name: str, rate: float | Values) -> Values:
+        """Its bootstrapped values there (draws,), each by the rates of its own draw; NaN where these do not reach it.
+
+        `rate` may be another one for each draw, (draws,).
+        """
+        wanted = np.broadcast_to(np.asarray(rate, float), len(self.samples["bpp"].T))
+        curves = zip(self.samples["bpp"].T, self.samples[name].T, wanted, strict=False)  # fewer draws of some measures
+        found = [at_rate((rates.tolist(), values.tolist()), float(at)) for rates, values, at in curves]
         return np.array([np.nan if value is None else value for value in found])
 
 
@@ -82,7 +86,8 @@ def record(summaries: Mapping[str, Summary], reference: str | None = None) -> di
 
     {"codecs": {name: {"settings": [{"setting", "bpp", measure: mean, ...}], "intervals": the same with pairs}},
      "at": {rate: {name: {measure: {"value", "interval"}}}},
-     "against": {"reference", rate: {name: {measure: {"percent", "interval", "bits"}}}}}
+     "against": {"reference", rate: {name: {measure: {"percent", "interval", "bits"}}}},
+     "beside": {name of a codec of one setting: {"bpp", name: {measure: {"value", "percent", "interval", "bits"}}}}}
 
     Args:
         summaries: Codecs by name.
@@ -109,6 +114,12 @@ def record(summaries: Mapping[str, Summary], reference: str | None = None) -> di
             }
             for rate in RATES
         }
+    found["beside"] = {
+        name: {"bpp": _round(float(one.means["bpp"][0]))}
+        | {other: _beside(one, curve) for other, curve in summaries.items() if len(curve.settings) > 1}
+        for name, one in summaries.items()
+        if len(one.settings) == 1
+    }
     return found
 
 
@@ -129,14 +140,33 @@ def _against(reference: Summary, one: Summary, rate: float) -> dict[str, Any]:
         if first is None or second is None:
             continue
         drawn = reference.drawn_at(measure, rate), one.drawn_at(measure, rate)
-        if measure == "PSNR":
-            cell: dict[str, Any] = {"dB": _round(second - first), "interval": _pair(drawn[1] - drawn[0])}
-        else:
-            percent = 100 * (drawn[1] / drawn[0] - 1)
-            cell = {"percent": _round(100 * (second / first - 1)), "interval": _pair(percent)}
         equal = rate_for((one.means["bpp"].tolist(), one.means[measure].tolist()), first)
-        cells[measure] = cell | {"bits": None if equal is None else _round(100 * (equal / rate - 1))}
+        bits = {"bits": None if equal is None else _round(100 * (equal / rate - 1))}
+        cells[measure] = _difference(measure, (first, second), drawn) | bits
     return cells
+
+
+def _beside(single: Summary, one: Summary) -> dict[str, Any]:
+    """The same of a codec, at the rate of one that has a single setting, draw by draw at the rate of that draw."""
+    rate, cells = float(single.means["bpp"][0]), {}
+    for measure in (name for name in one.measures if name in single.means):
+        first, second = float(single.means[measure][0]), one.at(measure, rate)
+        if second is None:
+            continue
+        values = single.samples[measure][0]
+        drawn = values, one.drawn_at(measure, single.samples["bpp"][0])[: len(values)]
+        equal = rate_for((one.means["bpp"].tolist(), one.means[measure].tolist()), first)
+        bits = {"bits": None if equal is None else _round(100 * (equal / rate - 1))}
+        cells[measure] = {"value": _round(second)} | _difference(measure, (first, second), drawn) | bits
+    return cells
+
+
+def _difference(measure: str, values: tuple[float, float], drawn: tuple[Values, Values]) -> dict[str, Any]:
+    """What the second value is beyond the first, in percent or dB, with the interval of the draws of both."""
+    if measure == "PSNR":
+        return {"dB": _round(values[1] - values[0]), "interval": _pair(drawn[1] - drawn[0])}
+    percent = 100 * (drawn[1] / drawn[0] - 1)
+    return {"percent": _round(100 * (values[1] / values[0] - 1)), "interval": _pair(percent)}
 
 
 def _round(value: float) -> float | None:
