@@ -117,7 +117,9 @@ def test_a_codec_of_one_rate_is_met_at_that_rate(paths):
     table = record(found)["beside"]
     assert list(table) == ["single"] and set(table["single"]) == {"bpp", "coarse"}
     cells = table["single"]["coarse"]
-    assert cells["KD-Means"]["value"] == pytest.approx(curve.means["KD-Means"][1], rel=1e-4)  # the middle setting's rate
+    assert cells["KD-Means"]["value"] == pytest.approx(
+        curve.means["KD-Means"][1], rel=1e-4
+    )  # the middle setting's rate
     assert cells["KD-Means"]["percent"] < 0 and cells["KD-Means"]["interval"][1] < 0
     assert cells["PSNR"]["dB"] > 0 and cells["PSNR"]["interval"][0] > 0
     assert record({"coarse": curve})["beside"] == {}

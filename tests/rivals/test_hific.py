@@ -11,8 +11,12 @@ from safetensors.torch import save_file
 from pqmim import rivals
 from pqmim.errors import DamagedFile, UnsupportedFile, WeightsError
 from pqmim.models.features import weight_shapes
+from pqmim.rivals import weights
 from pqmim.rivals.hific.model import ABOVE, BELOW, Discriminator, judged_decoded, judged_real, rate_loss
+from pqmim.rivals.hific.stage import beginning
+from pqmim.rivals.hyperprior.model import HyperpriorConfig, MeanScaleHyperprior
 from pqmim.training.pipeline import train
+from pqmim.training.recipe import RecipeError, load
 from pqmim.training.run import Run, Unfinished
 
 RECIPE = """\
@@ -124,3 +128,24 @@ def test_a_frozen_encoder_keeps_its_codes(photos, squeezenet, tmp_path):
     started = torch.load(run.folder / "hific-perceptual.pt", weights_only=True)["model"]
     learned = files.model.state_dict()
     assert all(torch.allclose(learned[k].float(), v, atol=2e-3) for k, v in started.items() if "analysis" in k)
+
+
+def test_it_goes_on_from_a_trained_hyperprior(tmp_path):
+    torch.manual_seed(5)
+    path = write(tmp_path)
+    plain = load(path)
+    sizes = HyperpriorConfig(hidden=16, hyper_latent=8)
+    trained = MeanScaleHyperprior(plain.config(), sizes, torch.tensor(plain.lambdas))
+    for parameter in trained.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    weights.save(
+        tmp_path / "trained.safetensors", weights.Record("hyperprior", plain.config(), vars(sizes)), trained, {}
+    )
+    path.write_text(path.read_text() + f"trained: {tmp_path / 'trained.safetensors'}\n")
+    begun = beginning(load(path), None, Run.start(tmp_path))
+    assert begun.training and all(parameter.requires_grad for parameter in begun.parameters())
+    for name, tensor in begun.state_dict().items():
+        torch.testing.assert_close(tensor, trained.state_dict()[name], atol=2e-3, rtol=1e-3)  # halves in the file
+    path.write_text(path.read_text().replace("hidden: 16", "hidden: 24"))
+    with pytest.raises(RecipeError, match="has other sizes than the recipe"):
+        beginning(load(path), None, Run.start(tmp_path))
