@@ -30,8 +30,23 @@ def test_a_hand_computed_case():
         bd_rate(reference, test, (0, 3))
 
 
+def test_an_interval_may_exceed_the_curves_by_rounding_alone():
+    curves = (RATES, QUALITIES), (0.8 * RATES, QUALITIES)
+    assert bd_rate(*curves, (25.0 - 1e-9, 36.2 + 1e-9)) == pytest.approx(-20)
+    for interval in ((25.0 - 1e-8, 36.2), (25.0, 36.2 + 1e-8)):
+        with pytest.raises(ValueError, match=r"do not both reach 25\.00 to 36\.20 dB"):
+            bd_rate(*curves, interval)
+
+
+def test_curves_that_touch_have_nothing_in_common():
+    with pytest.raises(ValueError, match="no quality in common"):
+        bd_rate((RATES, QUALITIES), (RATES, QUALITIES + 36.2 - 25.0))
+
+
 def test_a_band_of_rates_is_the_references():
     assert quality_span((RATES, QUALITIES), (0.2, 0.8)) == pytest.approx((28.1, 34.0))
+    assert quality_span((RATES, QUALITIES), (0.2, 10)) == pytest.approx((28.1, 36.2))
+    assert quality_span((RATES, QUALITIES), (0.01, 0.8)) == pytest.approx((25.0, 34.0))
     assert quality_span((RATES, QUALITIES), (0.01, 10)) == (25.0, 36.2)
 
 
@@ -60,6 +75,37 @@ def test_a_codec_that_reaches_less_than_half_of_a_band_is_no_first():
     assert compare(reference, {"same": reference}, (2, 3)) is None
 
 
+def log_linear(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """A curve of nine points whose quality is the logarithm of its rate."""
+    qualities = np.linspace(low, high, 9)
+    return np.exp(qualities), qualities
+
+
+@pytest.mark.parametrize(("reached", "first"), [(2.1, True), (2.0, True), (1.9, False)])
+def test_half_of_the_band_makes_a_first(reached, first):
+    """The reference reaches 0 to 4 dB."""
+    row = compare(log_linear(0, 4), {"short": log_linear(0, reached), "same": log_linear(0, 4)}, (0.5, 100))
+    assert row is not None and row.qualities == (0, reached if first else 4)
+    assert row.percent["short"] == (pytest.approx(0, abs=1e-9) if first else None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reaches"),
+    [(0.02, 4, True), (0, 3.98, True), (0.03, 4, False), (0, 3.97, False), (-1, 5, True)],
+)
+def test_a_fiftieth_of_a_decibel_may_be_missing_at_an_end(low, high, reaches):
+    row = compare(log_linear(0, 4), {"first": log_linear(0, 4), "other": log_linear(low, high)}, (0.5, 100))
+    assert row is not None and row.qualities == (0, 4)
+    assert row.percent["other"] == (pytest.approx(0, abs=1e-9) if reaches else None)
+
+
+def test_a_band_that_touches_a_curve_holds_no_part_of_it():
+    """The curves end at the rate 1, whose logarithm is exact."""
+    for curve, band in ((log_linear(0, 4), (0.5, 1)), (log_linear(-4, 0), (1, 2))):
+        with pytest.raises(ValueError, match="no part from"):
+            quality_span(curve, band)
+
+
 def test_a_measure_at_a_rate_is_linear_in_its_logarithm():
     curve = ([0.4, 0.1, 0.2], [1.0, 5.0, 3.0])
     assert at_rate(curve, 0.1) == 5 and at_rate(curve, 0.4) == 1
@@ -72,6 +118,8 @@ def test_the_rate_for_a_value_undoes_that():
     for rate in (0.1, 0.13, 0.2, 0.3):
         assert rate_for(curve, at_rate(curve, rate)) == pytest.approx(rate)
     assert rate_for(curve, 1.5) == pytest.approx(0.2 * 2**0.75)  # the first of two
+    assert rate_for(curve, 1.0) == pytest.approx(0.4)  # the least value of all
+    assert rate_for(([0.1, 0.2, 0.4], [3.0, 3.0, 5.0]), 3.0) == pytest.approx(0.1)  # the first of many
     assert rate_for(curve, 5.1) is None and rate_for(curve, 0.9) is None
 
 
@@ -88,6 +136,7 @@ def test_the_order_of_points_does_not_matter():
         ((RATES, QUALITIES + 20), "no quality in common"),
         ((RATES, QUALITIES[::-1]), "has to rise"),
         ((RATES, [25, 28, 28, 34, 36]), "has to rise"),
+        (([0.1, 0.2, 0.2, 0.8, 1.5], QUALITIES), "has to rise"),
         ((RATES - 0.1, QUALITIES), "positive rates"),
         ((RATES, [25, 28, 31, 34, np.inf]), "finite"),
     ],

@@ -107,6 +107,12 @@ def demo_photo(height: int, width: int) -> np.ndarray:
     return np.asarray(Image.open(ROOT / "demo" / "coffee.png").convert("RGB"))[96 : 96 + height, 100 : 100 + width]
 
 
+def test_ms_ssim_repeats_the_last_row_and_column_of_odd_scales():
+    a = photo(163, 165)  # 82 and 83, 41 and 42, 21 and 21, 11 and 11
+    b = noisy(a, 25)
+    assert ms_ssim(a, b) == pytest.approx(direct_ms_ssim(a, b), abs=1e-9)
+
+
 @pytest.mark.parametrize(
     "change, value",
     [
@@ -160,11 +166,31 @@ def test_the_colour_error_sees_colours_and_no_detail():
     assert colour_error(a[:50, :70], a[:50, :70] + np.uint8(20)) == pytest.approx(colour_error(a, a + np.uint8(20)))
 
 
-def test_the_colour_error_is_ciede2000():
-    """Two greys, whose difference is that of their lightness: L* of 0.2 and 0.25 of white, weighed by S_L."""
-    a, b = np.full((16, 16, 3), 124, np.uint8), np.full((16, 16, 3), 137, np.uint8)
-    linear = [((value / 255 + 0.055) / 1.055) ** 2.4 for value in (124, 137)]
+def between_greys(first: int, second: int) -> float:
+    """CIEDE2000 of two greys, which is that of their lightness, weighed by S_L."""
+    linear = [((value / 255 + 0.055) / 1.055) ** 2.4 for value in (first, second)]
     light = [116 * value ** (1 / 3) - 16 for value in linear]
     middle = (sum(light) / 2 - 50) ** 2
-    expected = abs(light[1] - light[0]) / (1 + 0.015 * middle / math.sqrt(20 + middle))
-    assert colour_error(a, b) == pytest.approx(expected, rel=1e-2)
+    return abs(light[1] - light[0]) / (1 + 0.015 * middle / math.sqrt(20 + middle))
+
+
+def test_the_colour_error_is_ciede2000():
+    a, b = np.full((16, 16, 3), 124, np.uint8), np.full((16, 16, 3), 137, np.uint8)
+    assert colour_error(a, b) == pytest.approx(between_greys(124, 137), rel=1e-6)
+
+
+def test_the_colour_error_is_that_of_squares_of_16_pixels():
+    board = np.array([[124, 137], [137, 124]], np.uint8)
+    a = np.repeat(np.kron(board, np.ones((16, 16), np.uint8))[..., None], 3, axis=2)
+    assert colour_error(a, a[::-1]) == pytest.approx(between_greys(124, 137), rel=1e-6)
+    assert colour_error(a, a[::-1], shrink=8) == pytest.approx(between_greys(124, 137), rel=1e-6)
+    assert colour_error(a, a[::-1], shrink=32) == 0
+
+
+def test_what_does_not_fill_a_square_repeats_the_border():
+    a = np.full((33, 16, 3), 124, np.uint8)
+    b = a.copy()
+    b[32] = 137
+    assert colour_error(a, b) == pytest.approx(between_greys(124, 137) / 3, rel=1e-6)
+    turned_a, turned_b = (np.ascontiguousarray(picture.swapaxes(0, 1)) for picture in (a, b))
+    assert colour_error(turned_a, turned_b) == pytest.approx(between_greys(124, 137) / 3, rel=1e-6)

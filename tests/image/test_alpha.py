@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pqmim.errors import DamagedFile
-from pqmim.image.alpha import decode_alpha, encode_alpha
+from pqmim.image.alpha import decode_alpha, encode_alpha, webp_file
 
 
 def disc(height: int, width: int) -> np.ndarray:
@@ -101,6 +101,12 @@ def test_a_bomb_is_not_unpacked_beyond_the_size_of_the_picture():
     assert peak < 1 << 17
 
 
+def webp_of(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", lossless=True, quality=100, method=4)
+    return buffer.getvalue()
+
+
 def test_a_webp_bitstream_is_kept_without_the_padding_of_its_file():
     chosen = []
     for seed in range(12):
@@ -108,9 +114,25 @@ def test_a_webp_bitstream_is_kept_without_the_padding_of_its_file():
         alpha = np.kron(corner, np.ones((6, 5), np.uint8))
         data = encode_alpha(alpha)
         if data[0] == 4:
-            buffer = io.BytesIO()
-            Image.fromarray(alpha).save(buffer, "WEBP", lossless=True, quality=100, method=4)
-            size = int.from_bytes(buffer.getvalue()[16:20], "little")
-            assert len(data) == 1 + size
+            file = webp_of(Image.fromarray(alpha))
+            size = int.from_bytes(file[16:20], "little")
+            assert data[1:] == file[20 : 20 + size]
+            assert webp_file(data[1:]) == file
             chosen.append(size % 2)
     assert set(chosen) == {0, 1}
+
+
+def test_the_green_channel_of_a_webp_bitstream_is_the_alpha():
+    colours = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    file = webp_of(Image.fromarray(colours))
+    size = int.from_bytes(file[16:20], "little")
+    assert np.array_equal(decode_alpha(b"\x04" + file[20 : 20 + size], (5, 7)), colours[..., 1])
+
+
+@pytest.mark.parametrize(("width", "form"), [(16383, 4), (16384, 1)])
+def test_the_longest_side_of_a_webp_bitstream(width, form):
+    """A plane for which a WebP bitstream is shortest takes another form where it is too wide for one."""
+    alpha = np.random.default_rng(0).integers(0, 3, (2, width), dtype=np.uint8)
+    data = encode_alpha(alpha)
+    assert data[0] == form
+    assert np.array_equal(decode_alpha(data, alpha.shape), alpha)

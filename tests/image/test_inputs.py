@@ -11,7 +11,7 @@ from PIL import Image
 
 from pqmim.errors import InvalidImage
 from pqmim.image import picture as picture_module
-from pqmim.image.limits import MAX_PIXELS, check_size
+from pqmim.image.limits import MAX_PIXELS, check_size, pixel_limit
 from pqmim.image.picture import FORMATS, read_picture
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
@@ -99,6 +99,30 @@ def test_a_picture_inside_an_icon_is_as_limited(monkeypatch):
             read_picture(icon, max_pixels=most)
     assert read_picture(icon, max_pixels=60_000).rgb.shape == (200, 300, 3)
     assert Image.MAX_IMAGE_PIXELS == 12345
+
+
+def test_the_widest_limit_of_those_who_read_holds(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12345)
+    with pixel_limit(100):
+        assert Image.MAX_IMAGE_PIXELS == 100
+        with pixel_limit(300):
+            with pixel_limit(200):
+                assert Image.MAX_IMAGE_PIXELS == 300
+            assert Image.MAX_IMAGE_PIXELS == 300
+        assert Image.MAX_IMAGE_PIXELS == 100
+        with pixel_limit():
+            assert Image.MAX_IMAGE_PIXELS == 1 << 32
+    assert Image.MAX_IMAGE_PIXELS == 12345
+
+
+def test_how_long_a_file_may_be(tmp_path):
+    """16 bytes for each pixel that it may have, and 16 MiB for all else."""
+    path = tmp_path / "long.png"
+    for length, message in (((1 << 24) + 48, "not an image"), ((1 << 24) + 49, "more than 16,777,264 bytes")):
+        with path.open("wb") as file:
+            file.truncate(length)
+        with pytest.raises(InvalidImage, match=message):
+            read_picture(path, max_pixels=3)
 
 
 def test_an_endless_file_is_not_read_to_its_end(monkeypatch):

@@ -32,6 +32,12 @@ def test_flat_pictures(colour, packed):
     assert pack_colour(rgb) is None
 
 
+def test_one_pixel_is_flat():
+    rgb = np.array([[[9, 8, 7]]], np.uint8)
+    assert pack_colour(rgb) == b"\x09\x08\x07"
+    assert np.array_equal(unpack_colour(b"\x09\x08\x07", 1, 1), rgb)
+
+
 @pytest.mark.parametrize("data", [b"", b"12", b"1234"])
 def test_what_is_no_colour_is_damage(data):
     with pytest.raises(DamagedFile, match="1 or 3 bytes"):

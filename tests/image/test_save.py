@@ -7,7 +7,7 @@ from PIL import Image
 
 from pqmim.errors import OutputError
 from pqmim.image.picture import read_picture, to_pil
-from pqmim.image.save import FORMATS, save
+from pqmim.image.save import FORMATS, encode, save
 
 LOSSLESS = [".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".tga", ".jp2", ".PNG"]
 
@@ -28,6 +28,11 @@ def test_every_format_is_written_and_read(tmp_path, ending):
         assert np.array_equal(picture.rgb, smooth())
 
 
+def test_which_formats_keep_alpha():
+    kept = {ending for ending, format in FORMATS.items() if format.alpha}
+    assert kept == {".png", ".webp", ".avif", ".tif", ".tiff", ".tga", ".jp2"}
+
+
 @pytest.mark.parametrize("ending", FORMATS)
 def test_alpha_is_kept_or_told(tmp_path, ending):
     alpha = np.zeros((40, 50), np.uint8)
@@ -45,6 +50,23 @@ def test_alpha_is_kept_or_told(tmp_path, ending):
         assert picture.alpha is None
         assert picture.rgb[:, :20].min() > 250
         assert np.abs(picture.rgb[:, 30:].astype(int) - smooth()[:, 30:]).mean() < 2
+
+
+@pytest.mark.parametrize(("ending", "format"), [(".jpg", "JPEG"), (".jpeg", "JPEG"), (".avif", "AVIF")])
+def test_lossy_formats_are_written_at_quality_95(ending, format):
+    written, _ = encode(to_pil(smooth()), ending)
+    found = {}
+    for quality in (94, 95, 96):
+        buffer = io.BytesIO()
+        to_pil(smooth()).save(buffer, format, quality=quality, subsampling="4:4:4")
+        found[quality] = buffer.getvalue() == written
+    assert found == {94: False, 95: True, 96: False}
+
+
+def test_webp_keeps_the_colours_of_clear_pixels(tmp_path):
+    path = tmp_path / "out.webp"
+    save(to_pil(smooth(), np.zeros((40, 50), np.uint8)), path)
+    assert np.array_equal(np.asarray(Image.open(path))[..., :3], smooth())
 
 
 def test_streams(tmp_path):

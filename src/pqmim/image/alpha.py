@@ -81,6 +81,12 @@ def _vp8l(alpha: np.ndarray) -> bytes:
     return file[20 : 20 + size]
 
 
+def webp_file(bitstream: bytes) -> bytes:
+    """The WebP file of one VP8L bitstream: a RIFF of one chunk, padded to an even length."""
+    chunk = b"WEBPVP8L" + struct.pack("<I", len(bitstream)) + bitstream + b"\0" * (len(bitstream) % 2)
+    return b"RIFF" + struct.pack("<I", len(chunk)) + chunk
+
+
 def _from_vp8l(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     # A VP8L bitstream opens with its signature 0x2f, then 14 bits each of width and height, less one: look at them
     # before anything is allocated for them.
@@ -88,11 +94,9 @@ def _from_vp8l(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     sizes = int.from_bytes(data[1:5], "little")
     if data[:1] != b"\x2f" or (sizes & 0x3FFF) + 1 != width or (sizes >> 14 & 0x3FFF) + 1 != height:
         raise DamagedFile("the file is damaged: its alpha channel is not of its size")
-    padded = data + b"\0" * (len(data) % 2)
-    chunk = b"WEBPVP8L" + struct.pack("<I", len(data)) + padded
     try:
         with pixel_limit():
-            image = Image.open(io.BytesIO(b"RIFF" + struct.pack("<I", len(chunk)) + chunk), formats=["WEBP"])
+            image = Image.open(io.BytesIO(webp_file(data)), formats=["WEBP"])
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise DamagedFile("the file is damaged: its alpha channel cannot be decoded") from error

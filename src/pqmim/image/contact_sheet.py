@@ -80,4 +80,4 @@ def _prepared(cell: Cell, crop: tuple[int, int, int, int] | None, zoom: int) -> 
     if crop is not None:
         image = image.crop(crop)
     size = (image.width * zoom, image.height * zoom)
-    return _Prepared(image.resize(size, Image.Resampling.NEAREST) if zoom > 1 else image, cell.caption)
+    return _Prepared(image.resize(size, Image.Resampling.NEAREST), cell.caption)

@@ -10,7 +10,8 @@ Pixels = NDArray[np.uint8]
 
 def is_grey(rgb: Pixels) -> bool:
     """Whether every pixel of (H, W, 3) has equal red, green and blue."""
-    return bool((rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all())
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    return bool((red == green).all() and (green == blue).all())
 
 
 def greyed(rgb: Pixels) -> Pixels:
