@@ -120,6 +120,51 @@ def test_the_surest_positions_come_first_and_all_come(prior):
     assert left == 2 * [35, 31, 19]  # after step i of n, i**2 / n**2 of the positions are known, rounded up
 
 
+class Quiet(Sampler):
+    """Without noise, and with a record of what noise was asked for."""
+
+    def __init__(self):
+        super().__init__(4)
+        self.asked = []
+
+    def noise(self, count, symbols, left, steps):
+        self.asked.append((count, symbols, left, steps))
+        return np.zeros(count, np.int64)
+
+
+def test_noise_over_the_order_falls_step_by_step_to_nothing(prior):
+    grid, sampler = empty(), Quiet()
+    surest_first(grid, prior.context(HEIGHT, WIDTH, QUALITY), GROUPS, sampler, 3)
+    steps = [(35, 2), (31, 1), (19, 0)]
+    assert sampler.asked == [(count, symbols, left, 3) for symbols in (2, 3) for count, left in steps]
+
+
+class Graded:
+    """A context whose frequencies depend on the position alone: the later, the surer."""
+
+    def __init__(self):
+        self.seen = []
+
+    def frequencies(self, coded, positions, blocks=None, temperature=16):
+        self.seen.append(positions.tolist())
+        for m in coded:
+            likely = np.cumsum(np.full((len(positions), 7), 1), 1) + 6000 * positions[:, None]
+            table = np.concatenate([np.zeros((len(positions), 1), int), likely, np.full((len(positions), 1), 65536)], 1)
+            yield m, slice(0, len(positions)), CumulativeFrequencies(table.astype(np.int32))
+
+    def reveal(self, m, positions, codes):
+        pass
+
+
+def test_surer_positions_come_before_others_where_there_is_no_noise():
+    context = Graded()
+    grid = Grid(2, 1, 8, 2)
+    sampler = Quiet()
+    sampler.draw = lambda table: np.zeros(len(table), np.uint8)  # the code whose frequency grows with the position
+    surest_first(grid, context, [Group(0, 2, 1)], sampler, 2)
+    assert context.seen == [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5]]
+
+
 def test_what_is_expected_is_the_mean_of_the_distribution(prior, codes):
     grid = empty()
     grid.reveal(0, np.arange(30), codes[0, :30])
@@ -177,6 +222,8 @@ def test_tables_answer_for_some_codes():
     assert start.tolist() == [10, 2] and size.tolist() == [90, 65534]
     assert frequencies.sizes(np.array([[0, 2], [1, 0]], np.uint8)).tolist() == [[10, 65436], [1, 1]]
     assert len(frequencies) == 2 and frequencies.cumulative() is table
+    decoder = RangeDecoder(bytes(8))
+    assert frequencies.decode(decoder).tolist() == [0, 0] and frequencies.decode(decoder, 1).tolist() == [0]
 
 
 def test_no_steps_are_refused(prior):

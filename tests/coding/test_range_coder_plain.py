@@ -49,6 +49,16 @@ def test_round_trip_in_parts_and_from_every_cut(codewords, seed):
         before = len(part)
 
 
+def test_certain_symbols_take_no_bytes():
+    """Each leaves the range as it is, at its lower bound, which is not below the bound."""
+    table = np.tile(np.array([0, 65536], np.int32), (100, 1))
+    encoder = RangeEncoder()
+    encoder.encode(np.zeros(100, int), np.full(100, 65536))
+    encoder.encode([32768], [32768])
+    assert encoder.finish() == b"\x80"
+    assert RangeDecoder(b"").decode(table).tolist() == [0] * 100
+
+
 def test_the_example_of_the_format():
     table = np.array([[0, 32768, 65000, 65536], [0, 1, 65000, 65536], [0, 1, 2, 65536]], np.int32)
     assert encoded(table, np.array([0, 2, 1])).hex() == "7ef4010c"

@@ -46,6 +46,7 @@ def test_other_formats_are_not_opened(format):
 def test_every_listed_format_is_read(format):
     picture = read_picture(file_of(format))
     assert picture.rgb.shape == (16, 16, 3) and picture.rgb.std() > 10
+    assert picture.notes == (["converted from a palette to full colour"] if format == "GIF" else [])
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from pqmim.errors import OutputError
 from pqmim.image.metadata import Metadata, options
@@ -109,6 +109,27 @@ def test_what_a_format_cannot_keep_is_told():
     assert encode(Image.new("RGB", (3, 4)), ".ppm")[1] == []
 
 
+@pytest.mark.parametrize("field", ["exif", "icc", "xmp"])
+def test_one_of_them_is_metadata(field):
+    assert Metadata(**{field: b"something"}) and not Metadata(**{field: b""})
+
+
+def test_of_a_tiff_what_tells_of_the_photo_is_kept_and_how_it_holds_its_pixels_is_not():
+    found = TiffImagePlugin.ImageFileDirectory_v2()
+    texts = {270: "a title", 271: "a maker", 272: "a model", 305: "a program", 315: "a person", 33432: "a right"}
+    for tag, text in {**texts, 306: "2020:01:02 03:04:05"}.items():
+        found[tag] = text
+    found[ExifTags.IFD.Exif] = {ExifTags.Base.DateTimeOriginal: "2019:01:02 03:04:05"}
+    found[ExifTags.IFD.GPSInfo] = {ExifTags.GPS.GPSLatitudeRef: "N"}
+    found[282], found[283] = 72.0, 72.0  # pixels an inch
+    kept = Image.Exif()
+    kept.load(read_picture(picture_of("TIFF", tiffinfo=found), keep_metadata=True).metadata.exif)
+    assert {tag: kept[tag] for tag in texts} == texts and kept[306] == "2020:01:02 03:04:05"
+    assert set(kept) == {*texts, 306, 34665, 34853}
+    assert kept.get_ifd(ExifTags.IFD.Exif) == {ExifTags.Base.DateTimeOriginal: "2019:01:02 03:04:05"}
+    assert kept.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
+
+
 @pytest.mark.parametrize("broken", [b"", b"no exif", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"])
 def test_broken_exif_is_dropped_when_turned(broken):
     assert Metadata(exif=broken).upright().exif == b""
@@ -159,3 +180,17 @@ def test_only_the_orientation_changes(exif_bytes):
     turned = Metadata(exif=exif_bytes).upright().exif
     assert turned == exif_bytes.replace(b"\6", b"\1")
     assert not Metadata(exif=exif_bytes).says_more_than_orientation()
+
+
+def test_an_orientation_that_is_cut_off_changes_nothing():
+    whole = b"II*\0\x08\0\0\0\x01\0\x12\1\3\0\1\0\0\0\6\0\0\0"
+    for end in (12, len(whole) - 4, len(whole) - 1):
+        assert Metadata(exif=whole[:end]).upright().exif == whole[:end]
+
+
+def test_the_orientation_may_come_after_other_entries():
+    entries = [b"\1\x0f\0\2\0\0\0\2ab\0\0", b"\1\x12\0\3\0\0\0\1\0\6\0\0", b"\1\x1a\0\3\0\0\0\1\0\6\0\0"]
+    exif_bytes = b"MM\0*\0\0\0\x0a" + b"\0\0" + b"\0\3" + b"".join(entries)
+    turned = Metadata(exif=exif_bytes).upright().exif
+    assert turned == exif_bytes.replace(entries[1], entries[1].replace(b"\6", b"\1"))
+    assert Metadata(exif=exif_bytes).says_more_than_orientation()

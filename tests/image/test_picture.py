@@ -174,6 +174,37 @@ def test_float_grey_is_scaled_to_the_range_that_holds_it(values, levels, note):
     assert picture.notes[0].startswith("reduced from 32 to 8 bits a channel") and picture.notes[0].endswith(note)
 
 
+@pytest.mark.parametrize(
+    "values, levels, note",
+    [
+        ([-51, 0, 204], [0, 51, 255], "32 to 8 bits a channel, -51 as black and 204 as white"),
+        ([0, 1, 65536], [0, 0, 255], "32 to 8 bits a channel, 0 as black and 65536 as white"),
+        ([-7, -7, -7], [255, 255, 255], "32 to 8 bits a channel, -14 as black and -7 as white"),
+        ([0, 1, 255], [0, 0, 1], "16 to 8 bits a channel"),
+    ],
+)
+def test_whole_numbers_of_32_bits_are_of_16_where_they_fit(values, levels, note):
+    picture = read_picture(Image.fromarray(np.array([values], np.int32)))
+    assert picture.rgb[0, :, 0].tolist() == levels
+    assert picture.notes == [f"reduced from {note}"]
+
+
+def test_float_grey_up_to_65535_is_of_16_bits():
+    picture = read_picture(Image.fromarray(np.array([[0, 256, 65535]], np.float32)))
+    assert picture.rgb[0, :, 0].tolist() == [0, 1, 255]
+    assert picture.notes == ["reduced from 16 to 8 bits a channel"]
+
+
+@pytest.mark.parametrize(("most", "told"), [(254, False), (255, False), (256, True)])
+def test_a_ppm_is_deep_above_255(most, told):
+    plain = b"P3 1 1 %d\n%d 0 %d\n" % (most, most, most)
+    sample = most.to_bytes(2 if told else 1, "big")
+    for data in (plain, b"P6 1 1 %d\n" % most + sample + bytes(len(sample)) + sample):
+        picture = read_picture(data)
+        assert picture.rgb.tolist() == [[[255, 0, 255]]]
+        assert picture.notes == (["reduced from 16 to 8 bits a channel"] if told else [])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
 def test_orientation_is_applied_and_is_no_loss(orientation, format):

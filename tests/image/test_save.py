@@ -7,7 +7,7 @@ from PIL import Image
 
 from pqmim.errors import OutputError
 from pqmim.image.picture import read_picture, to_pil
-from pqmim.image.save import FORMATS, encode, save
+from pqmim.image.save import FORMATS, encode, ending_of, save
 
 LOSSLESS = [".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".tga", ".jp2", ".PNG"]
 
@@ -63,6 +63,15 @@ def test_lossy_formats_are_written_at_quality_95(ending, format):
     assert found == {94: False, 95: True, 96: False}
 
 
+def test_blending_is_told_before_what_else_a_format_drops():
+    image = to_pil(smooth(), np.full((40, 50), 9, np.uint8))
+    image.info["xmp"] = b"<x/>"
+    assert encode(image, ".ppm")[1] == [
+        "alpha blended onto white, since PPM keeps none",
+        "XMP dropped, since PPM keeps none",
+    ]
+
+
 def test_webp_keeps_the_colours_of_clear_pixels(tmp_path):
     path = tmp_path / "out.webp"
     save(to_pil(smooth(), np.zeros((40, 50), np.uint8)), path)
@@ -78,11 +87,20 @@ def test_streams(tmp_path):
     assert buffer.getvalue().startswith(b"\xff\xd8")
 
 
-@pytest.mark.parametrize("name", ["out.xyz", "out", "out.pqm"])
-def test_an_unknown_ending_is_refused(tmp_path, name):
-    with pytest.raises(OutputError, match=r"use \.png, \.jpg, \.webp"):
+@pytest.mark.parametrize(
+    ("name", "ending"), [("out.xyz", "the ending .xyz"), ("out", "an ending"), ("out.pqm", "the ending .pqm")]
+)
+def test_an_unknown_ending_is_refused(tmp_path, name, ending):
+    with pytest.raises(OutputError, match=rf"{name}: {ending} that no format goes by: use \.png, \.jpg, \.webp"):
         save(to_pil(smooth()), tmp_path / name)
     assert os.listdir(tmp_path) == []
+
+
+def test_the_ending_of_a_name():
+    assert ending_of("a.b/out.PNG") == ".PNG"
+    for name, ending in (("out.xyz", ".xyz"), ("out", ""), (".png", "")):
+        with pytest.raises(OutputError, match=f"{name}: cannot be written: pictures end in .png, .* not in '{ending}'"):
+            ending_of(name)
 
 
 def test_what_a_format_cannot_hold_is_one_sentence(tmp_path):

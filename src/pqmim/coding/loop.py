@@ -161,7 +161,7 @@ def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler:
         raise BadArgument(f"codes are drawn in 1 or more steps, not {steps}")
     for group in groups:
         coded = range(group.start, min(group.stop, grid.active))
-        for step in range(steps if coded else 0):
+        for step in range(steps):
             positions = np.flatnonzero(~grid.known[coded.start : coded.stop].all(0))
             if len(positions):
                 count = -(-len(positions) * (2 * step + 1) // (steps**2 - step**2))  # squares: growing steps

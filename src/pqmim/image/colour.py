@@ -11,7 +11,7 @@ Pixels = NDArray[np.uint8]
 REDUCED = "reduced from 16 to 8 bits a channel"
 
 
-def to_srgb(image: Image.Image, *, keep_profile: bool = False) -> tuple[Pixels, Pixels | None, bytes, list[str]]:
+def to_srgb(image: Image.Image, *, keep_profile: bool) -> tuple[Pixels, Pixels | None, bytes, list[str]]:
     """Convert a loaded image of any mode.
 
     Args:
@@ -77,11 +77,8 @@ def _deep_grey(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Pixel
     values = np.asarray(image)
     transparent = image.info.get("transparency")
     alpha = None if transparent is None else np.where(values == transparent, 0, 255).astype(np.uint8)
-    if image.mode.startswith("I;16"):
-        low, high = 0.0, 65535.0
-    else:
-        values = np.where(np.isfinite(values), values, 0)
-        low, high = _value_range(values, image.mode)
+    values = np.where(np.isfinite(values), values, 0)
+    low, high = _value_range(values, image.mode)
     if high == 65535:
         notes.append(REDUCED)
     else:
@@ -91,7 +88,7 @@ def _deep_grey(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Pixel
 
 
 def _value_range(values: np.ndarray, mode: str) -> tuple[float, float]:
-    """Black and white of 32-bit grey: the first usual range that holds all the values, else the values' own range."""
+    """Black and white of deep grey: the first usual range that holds all the values, else the values' own range."""
     low, high = float(values.min()), float(values.max())
     for white in (1, 255, 65535) if mode == "F" else (65535,):
         if low >= 0 and high <= white:
