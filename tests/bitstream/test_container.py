@@ -9,6 +9,7 @@ from binascii import crc32, crc_hqx
 import pytest
 
 from pqmim.bitstream import (
+    CHECKED_FROM,
     Container,
     DamagedFile,
     Header,
@@ -16,9 +17,11 @@ from pqmim.bitstream import (
     Tag,
     TooShort,
     UnsupportedFile,
+    container,
     overhead,
     read,
     read_stream,
+    varint,
     write,
 )
 
@@ -181,6 +184,7 @@ def test_odd_tags_must_be_known(unknown):
         (b"\x01\x04", b"\x02\x81\x00x"),  # the same for a chunk
         (b"\xfe\xff\xff\xff\x7f", b"few"),  # 16 GiB of payload for 1,536 positions
         (b"\x01\xff\xff\xff\xff\x7f", b"few"),  # 32 GiB of chunks
+        (b"\x01\x80\x80\x80\x80\x10", b"few"),  # 4 GiB of chunks: a byte less may be
     ],
 )
 def test_other_spellings_are_damage(frame, rest):
@@ -200,6 +204,14 @@ def test_a_damaged_head_is_never_called_cut():
 def test_a_claimed_length_costs_nothing():
     container = read(by_hand(b"\x01\xff\xff\xff\xff\x0f", b"\x02\xff\xff\xff\xef\x0ffew"))  # 4 GiB of a chunk
     assert not container.complete and not container.chunks
+
+
+def test_more_chunks_than_a_file_can_hold_are_not_written(monkeypatch):
+    monkeypatch.setattr(container, "MOST_CHUNKS", len(LISTED))
+    with pytest.raises(ValueError, match=r"chunks of 35 bytes are more than a file can hold \(34\)"):
+        write(FRAMED, PAYLOAD, CHUNKS, CODES)
+    monkeypatch.setattr(container, "MOST_CHUNKS", len(LISTED) + 1)
+    assert read(write(FRAMED, PAYLOAD, CHUNKS, CODES)).chunks == CHUNKS
 
 
 @pytest.mark.parametrize("tag", [-1, 0, 256])
@@ -235,9 +247,10 @@ class Endless:
     """A stream that goes on with zeros for ever, and counts what was asked of it."""
 
     def __init__(self, start: bytes) -> None:
-        self.start, self.taken = io.BytesIO(start), 0
+        self.start, self.taken, self.most = io.BytesIO(start), 0, 0
 
     def read(self, size: int) -> bytes:
+        self.most = max(self.most, size)
         part = self.start.read(size)
         part += bytes(size - len(part))
         self.taken += len(part)
@@ -247,7 +260,7 @@ class Endless:
 def test_an_endless_stream_is_read_no_further_than_needed():
     whole = write(FRAMED, PAYLOAD, CHUNKS, CODES)
     for start, error, most in (
-        (b"", UnsupportedFile, 64),
+        (b"", UnsupportedFile, 10 + 2 * 5 + 2),  # the longest header and frame
         (whole, None, len(whole) + 1),
         (write(Header(16, 16, 0, 0, framed=False), b"abc", {}, b""), None, 10 + 64 + 512 + 1),
     ):
@@ -259,6 +272,22 @@ def test_an_endless_stream_is_read_no_further_than_needed():
             with pytest.raises(DamagedFile, match="after its end|longer than"):
                 read(read_stream(stream))
         assert stream.taken <= most
+
+
+def test_the_longest_head_is_read_whole_and_what_it_claims_in_parts():
+    header = Header(65535, 65535, 100, 1023)
+    head = header.pack() + varint.pack(2 * (1 << 27) + 1) + varint.pack(1 << 28)
+    head += crc(head)
+    assert len(head) == 10 + 2 * 5 + 2
+    assert read_stream(io.BytesIO(head + b"few")) == head + b"few"
+    head = header.pack() + varint.pack(2 * 3_000_000)
+    stream = Endless(head + crc(head))
+    assert len(read_stream(stream)) == len(head) + 2 + 3_000_000 + 4 + 1
+    assert stream.most == 1 << 20
+
+
+def test_how_much_a_file_needs_before_a_check_is_cheap():
+    assert CHECKED_FROM == 100  # two bytes of it are 2 %
 
 
 @pytest.mark.parametrize("header", [FRAMED, BARE, CHECKED])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pqmim.coding.sampler import Sampler
+from pqmim.coding.sampler import COMPLETING, Sampler
 from pqmim.errors import BadArgument
 from pqmim.models.prior import spec
 from pqmim.models.prior.frequencies import MassFrequencies
@@ -27,6 +27,13 @@ def test_golden_draws():
     sampler = Sampler(7)
     codes = sampler.draw(table([0.5, 0.25, 0.125, 0.125]).repeat(12, 0))
     assert codes.tolist() == [2, 0, 0, 0, 0, 1, 0, 1, 0, 2, 2, 1]
+
+
+def test_what_is_drawn_where_nobody_says():
+    """Other defaults would draw other pictures from the same file."""
+    rows = table([0.5, 0.25, 0.125, 0.125]).repeat(50, 0)
+    assert np.array_equal(Sampler().draw(rows), Sampler(0, 1.0).draw(rows))
+    assert Sampler().heat == 16 and Sampler(0, COMPLETING).heat == 8
 
 
 def test_draws_are_as_frequent_as_the_prior_says():

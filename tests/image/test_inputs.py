@@ -116,6 +116,15 @@ def test_the_widest_limit_of_those_who_read_holds(monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 12345
 
 
+@pytest.mark.parametrize(("given", "held"), [(1000, 1000), (None, MAX_PIXELS)])
+def test_pillow_is_held_to_the_limit_of_the_caller_while_it_loads(monkeypatch, given, held):
+    image, seen = Image.new("RGB", (20, 10)), []
+    load = image.load
+    monkeypatch.setattr(image, "load", lambda: (seen.append(Image.MAX_IMAGE_PIXELS), load())[1])
+    read_picture(image, max_pixels=given)
+    assert seen[0] == held
+
+
 def test_how_long_a_file_may_be(tmp_path):
     """16 bytes for each pixel that it may have, and 16 MiB for all else."""
     path = tmp_path / "long.png"

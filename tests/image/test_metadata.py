@@ -161,6 +161,12 @@ def test_exif_without_a_header_is_dropped_and_told(junk):
         assert picture.metadata.exif == b"" and picture.notes == ["EXIF metadata dropped"]
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow remarks on the end
+def test_exif_that_ends_early_is_kept_where_nothing_is_turned():
+    cut = b"II*\0\x08\0\0\0\2\0" + b"\x0f\1\2\0\2\0\0\0ab\0\0"  # one entry of two
+    assert read_picture(with_exif(picture_of("PNG"), cut), keep_metadata=True).metadata.exif == cut
+
+
 @pytest.mark.parametrize("junk", [b"junk instead of a header", b"MM\0*"])
 def test_exif_that_cannot_be_written_is_one_sentence(junk):
     image = Image.new("RGB", (3, 4))

@@ -89,14 +89,19 @@ def test_sources_agree(tmp_path):
 
 def test_arrays():
     grey, rgba = noise(4, 3), noise(4, 3, 4)
-    assert np.array_equal(read_picture(grey).rgb, np.stack([grey] * 3, axis=2))
-    assert np.array_equal(read_picture(rgba).alpha, rgba[..., 3])
+    picture = read_picture(grey)
+    assert np.array_equal(picture.rgb, np.stack([grey] * 3, axis=2)) and picture.alpha is None
+    picture = read_picture(rgba)
+    assert np.array_equal(picture.rgb, rgba[..., :3]) and np.array_equal(picture.alpha, rgba[..., 3])
     rgba[..., 3] = 255
     assert read_picture(rgba).alpha is None
     with pytest.raises(TypeError, match="uint8, not float64"):
         read_picture(np.zeros((4, 3, 3)))
     with pytest.raises(ValueError, match=r"not \(4, 3, 2\)"):
         read_picture(np.zeros((4, 3, 2), np.uint8))
+    for shape in ((4,), (4, 3, 3, 3)):
+        with pytest.raises(ValueError, match=r"has the shape \(H, W\)"):
+            read_picture(np.zeros(shape, np.uint8))
     with pytest.raises(InvalidImage, match="without pixels"):
         read_picture(np.zeros((0, 3, 3), np.uint8))
     with pytest.raises(TypeError, match="not list"):
