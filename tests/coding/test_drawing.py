@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pqmim.coding.drawing import Drawing, draws
+from pqmim.coding.drawing import Draw, Drawing, draws
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import context_of, draw
 from pqmim.coding.sampler import Sampler
@@ -83,3 +83,12 @@ def test_stages_share_what_is_unknown():
     sizes = [len(step.positions(unknown)) for step in draws(4, Drawing())]
     assert sum(sizes) == 32 and sum(size > 0 for size in sizes) == 6
     assert all(unknown.ravel()[step.positions(unknown)].all() for step in draws(4, Drawing()))
+
+
+def test_ranks_that_are_there_are_spread_over_16():
+    """Of three positions of ranks 0, 8 and 2, in raster order, the ranks become 0, 10 and 5."""
+    unknown = np.zeros((4, 4), bool)
+    unknown[0, :3] = True
+    found = {rank: Draw(range(1), rank, rank + 1, 16).positions(unknown).tolist() for rank in range(16)}
+    assert {rank: positions for rank, positions in found.items() if positions} == {0: [0], 5: [2], 10: [1]}
+    assert not Draw(range(1), 0, 16, 16).positions(np.zeros((4, 4), bool)).size

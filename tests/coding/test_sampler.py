@@ -42,6 +42,15 @@ def test_draws_are_as_frequent_as_the_prior_says():
     assert np.allclose(share, [0.6, 0.3, 0.1], atol=0.015)
 
 
+@pytest.mark.parametrize("codewords", [1, 2, 16])
+def test_equal_frequencies_are_drawn_by_equally_many_numbers(codewords, monkeypatch):
+    """Of all 65536 that the source gives."""
+    sampler = Sampler()
+    monkeypatch.setattr(sampler, "_uniform", np.arange)
+    rows = np.arange(0, 65537, 65536 // codewords, dtype=np.int32)[None].repeat(65536, 0)
+    assert np.bincount(sampler.draw(rows)).tolist() == [65536 // codewords] * codewords
+
+
 def test_what_has_only_the_least_frequency_is_never_drawn():
     cumulative = table([1.0] + [2.0**-60] * 255)
     assert (np.diff(cumulative)[0, 1:] == 1).all()

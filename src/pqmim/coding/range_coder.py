@@ -80,7 +80,7 @@ class RangeEncoder:
         Just over 9 bits above the ideal at worst, 0.6 bytes on average. Changes nothing: more symbols may follow, and
         a later call includes them.
         """
-        for missing in range(5, -1, -1):  # a range below 2**48 always leaves at least one of low's six bytes
+        for missing in reversed(range(6)):  # a range below 2**48 always leaves at least one of low's six bytes
             low = -(-self._low >> 8 * missing) << 8 * missing
             if low + (1 << 8 * missing) <= self._low + self._range:
                 break
