@@ -120,6 +120,12 @@ def test_the_surest_positions_come_first_and_all_come(prior):
     assert left == 2 * [35, 31, 19]  # after step i of n, i**2 / n**2 of the positions are known, rounded up
 
 
+def test_one_step_draws_all_positions_of_a_group_at_once(prior):
+    grid = empty()
+    surest_first(grid, prior.context(HEIGHT, WIDTH, QUALITY), GROUPS, Sampler(4), 1)
+    assert grid.complete and [len(positions) for _, positions, _, _ in prior.asked] == [35, 35]
+
+
 class Quiet(Sampler):
     """Without noise, and with a record of what noise was asked for."""
 
