@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -84,16 +83,18 @@ class Mutant:
         return ".".join(self.path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """All mutants of a file, in order."""
+def count(path: Path) -> int:
+    """How many mutants a file has."""
+    return len(list(_sites(ast.parse(path.read_text()))))
+
+
+def mutant(path: Path, number: int) -> Mutant:
+    """One mutant of a file, of those in order."""
     tree = ast.parse(path.read_text())
-    sites = list(_sites(tree))
-    for i in range(len(sites)):
-        changed = deepcopy(tree)
-        node = list(_sites(changed))[i]
-        before = ast.unparse(node)
-        _change(node)
-        yield Mutant(path, node.lineno, before, ast.unparse(node), ast.unparse(ast.fix_missing_locations(changed)))
+    node = list(_sites(tree))[number]
+    before = ast.unparse(node)
+    _change(node)
+    return Mutant(path, node.lineno, before, ast.unparse(node), ast.unparse(ast.fix_missing_locations(tree)))
 
 
 def _sites(tree: ast.AST) -> Iterator[ast.expr]:
@@ -203,20 +204,20 @@ def interval(killed: int, tried: int) -> list[float]:
     return [round(centre - half, 3), round(centre + half, 3)]
 
 
-def measure(room: str, count: int, seed: int) -> dict[str, object]:
-    """Kill what can be killed of `count` mutants of a room, drawn at random; all of them if it has no more."""
+def measure(room: str, most: int, seed: int) -> dict[str, object]:
+    """Kill what can be killed of `most` mutants of a room, drawn at random; all of them if it has no more."""
     places, tests = ROOMS[room]
     files = [file for place in places for file in ([SOURCE / place] if place.endswith(".py") else _files(place))]
-    everything = [mutant for file in files for mutant in mutants(file)]
-    chosen = random.Random(seed).sample(everything, min(count, len(everything)))
+    everything = [(file, i) for file in files for i in range(count(file))]
+    chosen = [mutant(*place) for place in random.Random(seed).sample(everything, min(most, len(everything)))]
     start = time.monotonic()
     if not survives(None, tests, 600):
         sys.exit(f"the tests of {room} fail as they are")
     limit = 20 + 10 * (time.monotonic() - start)
     left = []
-    for i, mutant in enumerate(chosen):
-        if survives(mutant, tests, limit):
-            left.append(f"{mutant.path.relative_to(ROOT)}:{mutant.line}: {mutant.before} -> {mutant.after}")
+    for i, changed in enumerate(chosen):
+        if survives(changed, _nearest_first(tests, changed), limit):
+            left.append(f"{changed.path.relative_to(ROOT)}:{changed.line}: {changed.before} -> {changed.after}")
             print(f"survives: {left[-1]}", flush=True)
         print(f"{room}: {i + 1} of {len(chosen)}, {len(left)} survive", file=sys.stderr, flush=True)
     killed = len(chosen) - len(left)
@@ -234,6 +235,13 @@ def _files(place: str) -> list[Path]:
     return sorted((SOURCE / place).rglob("*.py"))
 
 
+def _nearest_first(tests: Sequence[str], mutant: Mutant) -> list[str]:
+    """The test files, those named after the changed module first: they fail soonest, and the first failure is enough."""
+    files = [file for place in tests for file in ([Path(place)] if place.endswith(".py") else Path(place).glob("*.py"))]
+    named = [str(file) for file in sorted(files) if file.name.startswith("test_")]
+    return sorted(named, key=lambda name: mutant.path.stem not in name)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
@@ -242,7 +250,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file to write; rooms that are not tried again stay")
     args = parser.parse_args()
     os.chdir(ROOT)
-    for package in ("numpy", "PIL.Image", "hypothesis", "pytest"):  # once, for all children
+    for package in (
+        "numpy",
+        "PIL.ImageCms",
+        "scipy.interpolate",
+        "skimage.color",
+        "hypothesis",
+        "pytest",
+    ):  # once, for all children
         importlib.import_module(package)
     found = json.loads(args.out.read_text())["rooms"] if args.out and args.out.exists() else {}
     for room in args.rooms:
