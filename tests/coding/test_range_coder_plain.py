@@ -65,6 +65,15 @@ def test_the_example_of_the_format():
     assert RangeDecoder(bytes.fromhex("7ef4010c")).decode(table).tolist() == [0, 2, 1]
 
 
+@pytest.mark.parametrize(("short", "found"), [(0, [0, 0]), (1, [0, 0, 0])])
+def test_a_symbol_is_open_where_the_highest_continuation_is_the_next_ones_lowest(short, found):
+    """Three symbols of 65535 in 65536 reach up to 65535**3 of 2**48, five bytes and ff to that number, or short of it."""
+    table = np.array([[0, 65535, 65536]] * 3, np.int32)
+    data = ((65535**3 - 0xFF >> 8) - short).to_bytes(5, "big")
+    decoder = RangeDecoder(data)
+    assert decoder.decode(table).tolist() == found and decoder.exhausted == (len(found) < 3)
+
+
 def test_it_agrees_with_the_library(monkeypatch):
     chance = np.random.default_rng(9)
     for seed in range(6):
