@@ -263,7 +263,9 @@ def main() -> None:
     for room in args.rooms:
         found[room] = measure(room, args.count, args.seed)
         if args.out:
-            command = f"python benchmarks/mutants.py --rooms {' '.join(args.rooms)} --count {args.count} --seed {args.seed}"
+            command = (
+                f"python benchmarks/mutants.py --rooms {' '.join(args.rooms)} --count {args.count} --seed {args.seed}"
+            )
             record = {"command": command, "seed": args.seed, "rooms": found}
             args.out.write_text(json.dumps(record, indent=1) + "\n")
 
