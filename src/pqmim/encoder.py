@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pqmim.coding.prior import Codes, Frequencies, Positions
-from pqmim.models.choice import Choice, choice_of
+from pqmim.models.choice import Aim, Choice, choice_of
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
 
@@ -40,30 +40,6 @@ FARTHEST = 60000.0  # error in bits that half precision still holds
 BLACK, WHITE = -0.5, 255.5  # decoded values beyond these round to what the picture can hold: no error is left to mend
 
 Tile = tuple[slice, slice]  # rows and columns of latent positions
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What the codes of B pictures are chosen by.
-
-    Attributes:
-        rate: (B,) fractional rates.
-        price: (B,) squared error that is worth one bit.
-        active: (B,) the number of sub-quantizers sent, the first ones.
-    """
-
-    rate: Tensor
-    price: Tensor
-    active: Tensor
-
-    @classmethod
-    def of(cls, rate: float, price: float, active: int, device: torch.device) -> "Aim":
-        """That of one picture."""
-
-        def only(value: float) -> Tensor:
-            return torch.tensor([value], dtype=torch.float32, device=device)
-
-        return cls(only(rate), only(price), only(active).long())
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ class Engine:
         """Codes of a picture (H, W, 3), refined in `effort` steps, and their payload."""
         import torch
 
-        from pqmim.encoder import Aim
+        from pqmim.models.choice import Aim
 
         record, device = self.release.record, torch.device(self._settings.device)
         with self.shielded(always=True):

@@ -1,27 +1,15 @@
 """The encoder's soft choice: what it means, and that its form in C does as that in PyTorch."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
-from torch import Tensor
 
 from pqmim import native
 from pqmim.models import choice as choices
-from pqmim.models.choice import CompiledChoice, SoftChoice, choice_of
+from pqmim.models.choice import Aim, CompiledChoice, SoftChoice, choice_of
 from pqmim.models.prior.compiled import usable_levels
 from pqmim.models.quantizer import ProductQuantizer
 
 compiled = pytest.mark.skipif(native.library() is None, reason="there is no library")
-
-
-@dataclass(frozen=True)
-class Aim:
-    """As `pqmim.encoder.Aim`."""
-
-    rate: Tensor
-    price: Tensor
-    active: Tensor
 
 
 AIM = Aim(torch.tensor([0.3, 1.7]), torch.tensor([0.5, 3.0]), torch.tensor([4, 2]))

@@ -8,6 +8,7 @@ import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -29,23 +30,28 @@ LIKELIEST = 4  # candidates, whose mean stands for the picture while aims move
 SOFT_PRICE, SOFT_BITS = 2 / 3, 0.375  # of a bit, and the part of the bits that counts, in the soft choice
 
 
-class Wanted(Protocol):
-    """What codes are chosen by: see `pqmim.encoder.Aim`."""
+@dataclass(frozen=True)
+class Aim:
+    """What the codes of B pictures are chosen by.
 
-    @property
-    def rate(self) -> Tensor:
-        """(B,) fractional rates."""
-        ...
+    Attributes:
+        rate: (B,) fractional rates.
+        price: (B,) squared error that is worth one bit.
+        active: (B,) the number of sub-quantizers sent, the first ones.
+    """
 
-    @property
-    def price(self) -> Tensor:
-        """(B,) squared error that is worth one bit."""
-        ...
+    rate: Tensor
+    price: Tensor
+    active: Tensor
 
-    @property
-    def active(self) -> Tensor:
-        """(B,) the number of sub-quantizers sent, the first ones."""
-        ...
+    @classmethod
+    def of(cls, rate: float, price: float, active: int, device: torch.device) -> "Aim":
+        """That of one picture."""
+
+        def only(value: float) -> Tensor:
+            return torch.tensor([value], dtype=torch.float32, device=device)
+
+        return cls(only(rate), only(price), only(active).long())
 
 
 class Choice(Protocol):
@@ -66,7 +72,7 @@ class Choice(Protocol):
         ...
 
 
-def choice_of(quantizer: ProductQuantizer, z: Tensor, aim: "Wanted", count: int) -> Choice:
+def choice_of(quantizer: ProductQuantizer, z: Tensor, aim: Aim, count: int) -> Choice:
     """The `count` cheapest codes of latents (B, C, h, w): in C where the library serves, else in PyTorch."""
     library = native.library() if z.device.type == "cpu" else None
     if library is not None and count <= MOST_FEW and quantizer.codewords <= MOST_WORDS:
@@ -113,7 +119,7 @@ class CompiledChoice:
     """A `Choice` in C, of latents (B, C, h, w) on the processor; its threads are as many as PyTorch's."""
 
     def __init__(
-        self, library: Library, level: str, quantizer: ProductQuantizer, z: Tensor, aim: "Wanted", count: int
+        self, library: Library, level: str, quantizer: ProductQuantizer, z: Tensor, aim: Aim, count: int
     ) -> None:
         self._functions, self._level = library.functions, library.known.index(level)
         latents = quantizer.scaled(z, level_of_rate(aim.rate)).contiguous()  # (B, n, C)
@@ -159,7 +165,7 @@ class CompiledChoice:
 class _Tables:
     """What one picture's codes are chosen by, as `pq_choice` of pqmim.h, and the arrays that it points to."""
 
-    def __init__(self, quantizer: ProductQuantizer, aim: "Wanted", image: int, count: int) -> None:
+    def __init__(self, quantizer: ProductQuantizer, aim: Aim, image: int, count: int) -> None:
         rate = aim.rate[image : image + 1]
         first = np.concatenate([[0], np.cumsum(quantizer.dimensions)]).astype(np.int32)
         words = quantizer.codebook.detach().transpose(1, 2).flatten(0, 1)[quantizer.slot]  # (C, K)

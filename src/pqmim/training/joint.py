@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from pqmim.coding.schedule import Group, known_before, passes
 from pqmim.dial import EFFORT
-from pqmim.encoder import Aim, Candidates, Encoder
+from pqmim.encoder import Candidates, Encoder
+from pqmim.models.choice import Aim
 from pqmim.models.prior.masked import MaskedPrior
 from pqmim.models.quantizer import level_of_rate
 from pqmim.models.transforms import STRIDE

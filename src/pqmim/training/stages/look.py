@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from pqmim import looks, release
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import encode, turns
-from pqmim.encoder import Aim, Encoder
+from pqmim.encoder import Encoder
 from pqmim.errors import WeightsError
 from pqmim.models import textures
+from pqmim.models.choice import Aim
 from pqmim.models.discriminator import Depth, Discriminator, hinge, persuasion
 from pqmim.models.features import SqueezeNet, distance
 from pqmim.models.looks import VividSynthesis
