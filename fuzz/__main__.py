@@ -1,5 +1,8 @@
 """Fuzz for some minutes: `make fuzz MINUTES=10`, or `python -m fuzz --minutes 10 picture alpha`.
 
+By number: `python -m fuzz --count 1000000 info container` changes the starts by chance alone, from a seed, and writes
+what became of the inputs, and what they cost, to results/fuzz.json.
+
 Where atheris is installed, libFuzzer chooses inputs by the branches that they reach, and keeps what reaches new ones
 for the time of the run; elsewhere Hypothesis changes the starts of the corpus, and shrinks what fails. An input that
 breaks a target is written to fuzz/found/; put it into fuzz/corpus/TARGET/ once it is mended.
@@ -7,6 +10,7 @@ breaks a target is written to fuzz/found/; put it into fuzz/corpus/TARGET/ once 
 
 import argparse
 import hashlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -16,12 +20,12 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
 
-from fuzz.corpus import FOLDER, starts
+from fuzz.corpus import FOLDER, FOUND, keep, starts
 from fuzz.mutate import changed
 from fuzz.targets import TARGETS, attempt
 
-FOUND = Path(__file__).parent / "found"
 EXAMPLES = 500
+RESULTS = Path("results/fuzz.json")
 
 
 def by_hypothesis(name: str, seconds: float) -> int:
@@ -74,14 +78,6 @@ def by_atheris(name: str, seconds: float, grow: bool) -> None:
         atheris.Fuzz()
 
 
-def keep(name: str, data: bytes) -> None:
-    """Write down an input that breaks a target."""
-    FOUND.mkdir(exist_ok=True)
-    path = FOUND / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}"
-    path.write_bytes(data)
-    print(f"{path}: breaks {name}", file=sys.stderr)
-
-
 def main() -> int:
     """Fuzz as the command line says; the exit status is 1 where a target breaks."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__.splitlines()[0])
@@ -89,10 +85,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="for all targets together")
     parser.add_argument("--engine", choices=("atheris", "hypothesis"), help="default: atheris where it is installed")
     parser.add_argument("--grow", action="store_true", help="keep what reaches new branches in fuzz/corpus (atheris)")
+    parser.add_argument("--count", type=int, metavar="N", help="so many inputs of each target, whatever time they take")
+    parser.add_argument("--seed", type=int, default=0, help="of --count")
+    parser.add_argument("--json", type=Path, default=RESULTS, metavar="FILE", help="of --count; default: %(default)s")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # of Pillow, over odd files
     names = args.targets or list(TARGETS)
+    if args.count:
+        return counted(names, args)
     engine = args.engine or ("atheris" if _has_atheris() else "hypothesis")
     seconds = 60 * args.minutes / len(names)
     broken = 0
@@ -106,6 +107,20 @@ def main() -> int:
             command = [sys.executable, "-m", "fuzz", *words, *(["--grow"] if args.grow else [])]
             broken += bool(subprocess.run(command, check=False).returncode)
     return int(broken > 0)
+
+
+def counted(names: list[str], args: argparse.Namespace) -> int:
+    """So many inputs of each target, in a process of its own; the exit status is 1 where one breaks."""
+    from fuzz.count import by_count, record
+
+    if args.alone:
+        found = by_count(names[0], args.count, args.seed)
+        record(args.json, names[0], found)
+        print(f"{names[0]}: {json.dumps(found)}", flush=True)
+        return int(found["accepted"] + found["refused"] < found["tried"])
+    words = ["--count", str(args.count), "--seed", str(args.seed), "--json", str(args.json), "--alone"]
+    commands = [[sys.executable, "-m", "fuzz", name, *words] for name in names]
+    return max(subprocess.run(command, check=False).returncode != 0 for command in commands)
 
 
 def _has_atheris() -> bool:

@@ -1,6 +1,8 @@
 """Where fuzzing starts: small sound inputs of each target, made here, and what was found, kept in corpus/."""
 
+import hashlib
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from pqmim.image.alpha import encode_alpha
 from pqmim.integrations import packets, text
 
 FOLDER = Path(__file__).parent / "corpus"
+FOUND = Path(__file__).parent / "found"
 
 
 def starts(target: str) -> list[bytes]:
@@ -24,6 +27,14 @@ def starts(target: str) -> list[bytes]:
     }.get(target, _files)()
     kept = sorted((FOLDER / target).glob("*")) if (FOLDER / target).is_dir() else []
     return [*made, *(path.read_bytes() for path in kept)]
+
+
+def keep(name: str, data: bytes) -> None:
+    """Write down an input that breaks a target."""
+    FOUND.mkdir(exist_ok=True)
+    path = FOUND / f"{name}-{hashlib.sha256(data).hexdigest()[:16]}"
+    path.write_bytes(data)
+    print(f"{path}: breaks {name}", file=sys.stderr)
 
 
 def _noise(count: int, seed: int = 0) -> bytes:

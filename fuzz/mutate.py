@@ -1,5 +1,6 @@
-"""Small changes to inputs, as Hypothesis draws them: it shrinks what fails to the least change of one start."""
+"""Small changes to inputs: as Hypothesis draws them, which shrinks what fails, and quickly by chance alone."""
 
+import random
 from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
@@ -29,4 +30,26 @@ def changed(draw: Callable[..., object], starts: Sequence[bytes]) -> bytes:
             del data[place:]  # type: ignore[misc]
         elif kind == "join":
             data[place:] = draw(st.sampled_from(starts))[place:]  # type: ignore[index, misc]
+    return bytes(data)
+
+
+def quickly_changed(chance: random.Random, starts: Sequence[bytes]) -> bytes:
+    """The like of `changed` without Hypothesis, a hundred times as quick: one to eight changes of one of the starts."""
+    data = bytearray(chance.choice(starts))
+    for _ in range(chance.randint(1, 8)):
+        place, kind = chance.randint(0, len(data)), chance.randrange(7)
+        if kind == 0 and place < len(data):
+            data[place] = chance.choice(INTERESTING) if chance.random() < 0.5 else chance.randrange(256)
+        elif kind == 1 and place < len(data):
+            data[place] ^= 1 << chance.randrange(8)
+        elif kind == 2:
+            del data[place : place + chance.randint(1, 8)]
+        elif kind == 3:
+            data[place:place] = chance.randbytes(chance.randint(1, 8))
+        elif kind == 4:
+            data[place:place] = data[place : place + chance.randint(1, 32)]
+        elif kind == 5 and chance.random() < 0.25:  # as often as the others, little would be left of an input
+            del data[place:]
+        elif kind == 6:
+            data[place:] = chance.choice(starts)[place:]
     return bytes(data)

@@ -33,7 +33,7 @@ SMALL, SHIFT = 20, 24
 """Qualities below SMALL may be coded at half the size, at a quality that is SHIFT higher: about the same rate."""
 
 
-FILE_PIXELS, PIXELS_PER_BYTE = 1 << 25, 1 << 12  # of a file's picture, unless the caller says otherwise
+FILE_PIXELS, PIXELS_PER_BYTE = 1 << 24, 1 << 13  # of a file's picture, unless the caller says otherwise
 
 
 def check_quality(quality: float) -> None:
@@ -49,7 +49,7 @@ def check_effort(effort: float | None) -> None:
 
 
 def most_pixels(size: int) -> int:
-    """The most pixels that a file of `size` bytes is believed to have: 33 million, and 4096 more for each byte."""
+    """The most pixels that a file of `size` bytes is believed to have: 17 million, and 8,192 more for each byte."""
     return FILE_PIXELS + PIXELS_PER_BYTE * size
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pqmim.bitstream.container import Container
 from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import context_of, decode, draw, expect, information, surest_first, turns
+from pqmim.coding.loop import context_of, decode, draw, expect, information, means, surest_first, turns
 from pqmim.coding.prior import Prior
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
@@ -29,6 +29,9 @@ LEAST_BITS = 0.005
 
 FREE_POSITIONS, POSITIONS_PER_BYTE = 4096, 4
 """How many positions of 16 x 16 pixels are completed by their neighbours: 1 megapixel, and 1024 pixels a byte."""
+
+WHOLE_POSITIONS, WHOLE_PER_BYTE = 1536, 3
+"""How many positions, or how many a byte, are rendered at their own size, though few of their codes are known."""
 
 FEW = 1 / 16
 """Share of the codes under which a large picture is sketched."""
@@ -123,25 +126,47 @@ class Reception:
         else:
             surest_first(grid, context, groups, sampler, steps)
 
-    def codewords(self, grid: Grid, quality: int, spent: int, means: bool = True) -> Codewords | Sketch:
+    def codewords(self, grid: Grid, quality: int, spent: int, completed: bool = True) -> Codewords | Sketch:
         """Codewords of a grid.
 
         Args:
             grid: codes, of which some may be unknown.
             quality: of the file.
-            spent: bytes at hand, which bound what is spent on unknown codes. Beyond that, they are what the prior
-                expects where nothing is known, and few codes make a sketch.
-            means: an unknown code is what the prior expects; otherwise codeword 0.
+            spent: bytes at hand, which bound what is spent on unknown codes. Few codes of many positions make a sketch
+                at half the size; beyond a further bound they make one at a quarter, and where they are not few,
+                unknown ones are what the prior expects where nothing is known.
+            completed: an unknown code is what the prior expects; otherwise codeword 0.
         """
-        if grid.complete or not means:
+        if grid.complete or not completed:
             return Codewords(grid, self._words)
-        if grid.height * grid.width <= FREE_POSITIONS + POSITIONS_PER_BYTE * spent:
-            return Codewords(grid, self._words, expect(grid, self._words, context_of(self.prior, grid, quality)))
-        nothing = Grid(len(grid.codes), ALONE, ALONE, grid.active)
-        expected = expect(nothing, self._words, context_of(self.prior, nothing, quality))[ALONE // 2 * (ALONE + 1)]
-        if 0 < grid.share < FEW:
-            return Sketch.of(grid, self._words, expected)
-        return Codewords(grid, self._words, expected[None])
+        positions, few = grid.height * grid.width, grid.share < FEW
+        nothing = self._nothing(grid.active, quality)
+        if positions > FREE_POSITIONS + POSITIONS_PER_BYTE * spent:
+            if few and grid.known.any():
+                return Sketch.of(grid, self._words, nothing)
+            return Codewords(grid, self._words, nothing[None])
+        context = context_of(self.prior, grid, quality)
+        vectors = expect(grid, self._words, context, self._telling(grid), nothing)
+        if few and positions > max(WHOLE_POSITIONS, WHOLE_PER_BYTE * spent):
+            return Sketch.halved(vectors.reshape(grid.height, grid.width, -1))
+        return Codewords(grid, self._words, vectors)
+
+    def _telling(self, grid: Grid) -> int:
+        """The sub-quantizer up to which the prior has something to say of unknown codes.
+
+        What is known tells of the group that is not whole, and of the next. Of finer ones the prior knows no more than
+        where nothing is known: the pictures are as good or better, and most of the frequencies are spared.
+        """
+        missing = int(np.flatnonzero(~grid.known[: grid.active].all(1))[0])
+        return [group.stop for group in self.release.record.groups if group.stop > missing][:2][-1]
+
+    def _nothing(self, active: int, quality: int) -> NDArray[np.float32]:
+        """The codewords (C,) that the prior expects where nothing is known."""
+        middle = np.array([ALONE // 2 * (ALONE + 1)])
+        found = [word[0] for word in self._words]
+        for m, _, mean in means(self._words, self.prior.context(ALONE, ALONE, quality), range(active), middle):
+            found[m] = mean[0]
+        return np.concatenate(found)
 
     def information(self, header: Header, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Ideal bits (M,) of codes (M, h * w), by sub-quantizer."""

@@ -110,13 +110,24 @@ class Codewords:
 
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """What few codes say of a large picture: its codewords at a quarter of its size.
+    """What few codes say of a large picture: its codewords at a fraction of its size.
 
     Attributes:
-        vectors: (h / 4, w / 4, C) codewords, sides rounded up.
+        vectors: (h / square, w / square, C) codewords, sides rounded up.
+        square: positions on each side that share a codeword.
     """
 
     vectors: Floats
+    square: int = SQUARE
+
+    @classmethod
+    def halved(cls, vectors: Floats) -> "Sketch":
+        """The mean of codewords (h, w, C) in squares of two by two; those at odd edges are repeated."""
+        even = np.pad(vectors, [(0, len(vectors) % 2), (0, vectors.shape[1] % 2), (0, 0)], "edge")
+        mean = even[::2, ::2] + even[1::2, ::2]
+        mean += even[::2, 1::2]
+        mean += even[1::2, 1::2]
+        return cls(mean / np.float32(4), 2)
 
     @classmethod
     def of(cls, grid: Grid, words: Sequence[Floats], nothing: Floats) -> "Sketch":
@@ -139,7 +150,7 @@ class Sketch:
         vectors = self.vectors[runs[0]] if runs else self.vectors
         rows = max(1, POSITIONS // vectors.shape[1])
         strips = synthesis((vectors[i : i + rows] for i in range(0, len(vectors), rows)), rate)
-        image = _assembled(strips, runs and runs[1], (-(-size[0] // SQUARE), -(-size[1] // SQUARE)))
+        image = _assembled(strips, runs and runs[1], (-(-size[0] // self.square), -(-size[1] // self.square)))
         return image.resize(size, Image.Resampling.BICUBIC)
 
 

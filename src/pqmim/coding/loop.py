@@ -170,7 +170,13 @@ def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler:
                 )
 
 
-def expect(grid: Grid, words: Sequence[NDArray[np.float32]], context: Context | None) -> NDArray[np.float32]:
+def expect(
+    grid: Grid,
+    words: Sequence[NDArray[np.float32]],
+    context: Context | None,
+    stop: int | None = None,
+    instead: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """Codewords (h * w, C) of a grid.
 
     Args:
@@ -178,17 +184,31 @@ def expect(grid: Grid, words: Sequence[NDArray[np.float32]], context: Context | 
         words: the codewords (K, d) of each sub-quantizer.
         context: what knows the same codes as the grid. Where a code that is sent is unknown, the mean of its
             distribution stands; without a context, and where codes are not sent, codeword 0.
+        stop: the sub-quantizer from which on the prior is not asked; None: it is asked for all.
+        instead: codewords (C,) that stand for unknown codes that are sent, from `stop` on.
     """
     vectors = [word[grid.codes[m]] for m, word in enumerate(words)]
-    missing = np.flatnonzero(~grid.known[: grid.active].all(1))
+    asked = grid.active if stop is None or instead is None else min(stop, grid.active)
+    missing = np.flatnonzero(~grid.known[:asked].all(1))
     if context is not None and len(missing):
-        coded = range(int(missing[0]), grid.active)
+        coded = range(int(missing[0]), asked)
         positions = np.flatnonzero(~grid.known[coded.start : coded.stop].all(0))
-        for m, part, frequencies in context.frequencies(coded, positions):
+        for m, part, mean in means(words, context, coded, positions):
             at = positions[part]
-            mean = np.diff(frequencies.cumulative()).astype(np.float32) @ words[m] / np.float32(1 << PRECISION)
             vectors[m][at] = np.where(grid.known[m, at, None], vectors[m][at], mean)
+    if instead is not None:
+        ends = np.cumsum([word.shape[1] for word in words])
+        for m in range(asked, grid.active):
+            vectors[m][~grid.known[m]] = instead[ends[m] - words[m].shape[1] : ends[m]]
     return np.concatenate(vectors, 1)
+
+
+def means(
+    words: Sequence[NDArray[np.float32]], context: Context, coded: range, positions: Positions
+) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
+    """The mean codewords (n, d) of sub-quantizers `coded`, as `Context.frequencies` gives the frequencies."""
+    for m, part, frequencies in context.frequencies(coded, positions):
+        yield m, part, np.diff(frequencies.cumulative()).astype(np.float32) @ words[m] / np.float32(1 << PRECISION)
 
 
 def context_of(prior: Prior, grid: Grid, quality: int) -> Context:

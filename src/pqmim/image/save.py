@@ -11,6 +11,7 @@ from PIL import Image
 
 from pqmim.errors import OutputError
 from pqmim.files import write_atomically
+from pqmim.image import png
 from pqmim.image.metadata import options
 
 
@@ -91,6 +92,8 @@ def encode(image: Image.Image, ending: str, name: str | None = None) -> tuple[by
         notes.insert(0, f"alpha blended onto white, since {kind.name} keeps none")
     buffer = io.BytesIO()
     try:
+        if kind.name == "PNG" and image.mode in ("RGB", "RGBA") and image.width * image.height >= png.LARGE:
+            return png.encode_large(image, **metadata), notes
         image.save(buffer, kind.name, **kind.options, **metadata)
     except KeyError as error:  # Pillow built without this format
         raise OutputError(f"cannot be written: this Pillow has no {kind.name} encoder", name) from error
