@@ -76,3 +76,4 @@ def test_targets_are_checked():
 
 def test_tiny_files_are_not_believed_everything():
     assert most_pixels(0) == FILE_PIXELS < most_pixels(10**6)
+    assert most_pixels(60) > 4032 * 3024 and most_pixels(1000) > 6048 * 4024  # photos of 12 and of 24 megapixels

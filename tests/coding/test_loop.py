@@ -189,6 +189,13 @@ def test_what_is_expected_is_the_mean_of_the_distribution(prior, codes):
     without = expect(grid, words, None)
     assert np.array_equal(without[:30, :2], found[:30, :2]) and not without[30:].any()
 
+    instead = -np.arange(1, 13, dtype=np.float32)
+    prior.asked.clear()
+    short = expect(grid, words, context, 2, instead)  # the prior is asked for two sub-quantizers
+    assert [list(asked[0]) for asked in prior.asked] == [[0, 1]]
+    assert np.array_equal(short[:, :4], found[:, :4]) and not short[:, 10:].any()
+    assert np.array_equal(short[:, 4:10], np.tile(instead[4:10], (35, 1)))
+
 
 def test_a_context_of_a_grid_knows_what_the_grid_knows(prior, payload):
     grid = decoded(prior, payload[: len(payload) // 3])

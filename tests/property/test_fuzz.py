@@ -1,8 +1,11 @@
 """A short run of the fuzzer, the same on every machine; `make fuzz` runs it for longer."""
 
+import json
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from fuzz import count
 from fuzz.corpus import starts
 from fuzz.mutate import changed
 from fuzz.targets import TARGETS, attempt
@@ -30,3 +33,26 @@ def test_changed_starts_are_taken_or_refused(name):
 
     examples()
     assert True in taken and False in taken or name in ("exif", "joined")
+
+
+def test_inputs_by_count_are_the_same_for_a_seed_and_each_is_accounted_for(tmp_path):
+    first, again, other = (count.by_count("container", 300, seed) for seed in (0, 0, 1))
+    assert first["tried"] == 300 == first["accepted"] + first["refused"] and first["foreign exceptions"] == {}
+    assert first["accepted"] == again["accepted"] and min(first["accepted"], first["refused"]) > 30
+    path = tmp_path / "fuzz.json"
+    for name, found in (("info", other), ("container", again), ("container", first)):
+        count.record(path, name, found)
+    written = json.loads(path.read_text())["targets"]
+    assert list(written) == ["info", "container"] and written["container"]["CPU seconds in all"] >= 0
+
+
+def test_what_breaks_a_target_is_counted_and_kept(monkeypatch):
+    def breaks(data):
+        raise KeyError(data)
+
+    kept = []
+    monkeypatch.setitem(TARGETS, "info", breaks)
+    monkeypatch.setattr(count, "keep", lambda name, data: kept.append((name, data)))
+    tally = count.Tally()
+    tally.take("info", b"x")
+    assert tally.foreign == {"KeyError": 1} and kept == [("info", b"x")] and tally.tried == 1
