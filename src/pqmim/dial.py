@@ -49,7 +49,7 @@ def check_effort(effort: float | None) -> None:
 
 
 def most_pixels(size: int) -> int:
-    """The most pixels that a file of `size` bytes is believed to have: 17 million, and 8,192 more for each byte."""
+    """The most pixels that a file of `size` bytes is believed to have: 16.8 million, and 8,192 more for each byte."""
     return FILE_PIXELS + PIXELS_PER_BYTE * size
 
 

@@ -61,7 +61,7 @@ def _rows(image: Image.Image) -> Iterator[bytes]:
         np.subtract(rows[0], above, out=filtered[0, 1:])
         np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
         above = rows[-1]
-        if data := compressor.compress(filtered):
+        if data := compressor.compress(filtered.data):
             yield _chunk(b"IDAT", data)
     yield _chunk(b"IDAT", compressor.flush())
 
