@@ -41,19 +41,21 @@ def made() -> Iterator[tuple[str, bytes]]:
     largest = sides(BYTES, 1.0)
     yield "nothing: 16x16", write(Header(16, 16, 50, id_, framed=False), b"\0", {}, b"")
     for scale in range(4):
-        for quality in (0, 50, 100):
+        for quality in (0, 100):
             header = Header(*largest, quality, id_, scale, framed=False)
             yield f"scale {scale}, quality {quality}", (header.pack() + noise)[:BYTES]
-    for scale, quality in ((2, 0), (3, 0), (3, 50)):
+    for scale, quality in ((2, 0), (3, 50)):
         header = Header(*largest, quality, id_, scale, framed=False)
         payload = likely(codec, header, BYTES - len(header.pack()))
         yield f"scale {scale}, quality {quality}, likely", (header.pack() + payload).ljust(BYTES, b"\0")
+    for name, side, scale in (("whole", 3456, 2), ("half", 2848, 1)):  # as many positions as are rendered so
+        header = Header(side, side, 100, id_, scale, framed=False)
+        yield f"scale {scale}, quality 100, {name}", (header.pack() + noise)[:BYTES]
     for shape in ("wide", "tall"):
         header = Header(*sides(BYTES, SHAPES[shape]), 0, id_, 3, framed=False)
         yield f"scale 3, quality 0, {shape}", (header.pack() + noise)[:BYTES]
     grey = Header(*largest, 0, id_, 3, framed=False, kind=Kind.GREY)
     yield "scale 3, quality 0, grey", (grey.pack() + noise)[:BYTES]
-    yield "scale 3, quality 0, 200 bytes", (Header(*sides(200, 1.0), 0, id_, 3, framed=False).pack() + noise)[:200]
     framed = Header(*largest, 0, id_, 3)
     yield "scale 3, quality 0, framed and cut", write(framed, noise + noise, {}, b"")[:BYTES]
     alpha = encode_alpha(np.tile(np.arange(largest[0], dtype=np.uint8) // 128, (largest[1], 1)))

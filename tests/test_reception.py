@@ -40,6 +40,13 @@ def test_few_codes_of_many_positions_are_sketched(reception, positions, spent, s
         assert found.vectors.shape == (-(-height // square), width // square, 6)
 
 
+@pytest.mark.parametrize(("share", "sketched"), [(0.5, True), (0.55, False)])
+def test_pictures_with_codes_in_most_places_keep_their_size(reception, share, sketched):
+    grid = grid_of(reception, FREE_POSITIONS)
+    grid.known[0, : int(share * FREE_POSITIONS)] = True
+    assert isinstance(reception.codewords(grid, 100, 0), Sketch) == sketched
+
+
 def test_many_codes_are_never_sketched(reception):
     grid = grid_of(reception, FREE_POSITIONS + 64)
     grid.known[0] = True

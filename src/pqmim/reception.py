@@ -31,10 +31,10 @@ FREE_POSITIONS, POSITIONS_PER_BYTE = 4096, 4
 """How many positions of 16 x 16 pixels are completed by their neighbours: 1 megapixel, and 1024 pixels a byte."""
 
 WHOLE_POSITIONS, WHOLE_PER_BYTE = 1536, 3
-"""How many positions, or how many a byte, are rendered at their own size, though few of their codes are known."""
+"""How many positions, or how many a byte, are rendered at their own size, though most of them have no code."""
 
 FEW = 1 / 16
-"""Share of the codes under which a large picture is sketched."""
+"""Share of the codes under which a large picture is sketched at a quarter of its size."""
 
 UNKNOWN_COLOUR = b"\x80"  # of a flat picture whose colour has not come
 
@@ -132,22 +132,23 @@ class Reception:
         Args:
             grid: codes, of which some may be unknown.
             quality: of the file.
-            spent: bytes at hand, which bound what is spent on unknown codes. Few codes of many positions make a sketch
-                at half the size; beyond a further bound they make one at a quarter, and where they are not few,
+            spent: bytes at hand, which bound what is spent on unknown codes. Many positions without a code make a sketch
+                at half the size. Beyond a further bound few codes make one at a quarter, and where they are not few,
                 unknown ones are what the prior expects where nothing is known.
             completed: an unknown code is what the prior expects; otherwise codeword 0.
         """
         if grid.complete or not completed:
             return Codewords(grid, self._words)
-        positions, few = grid.height * grid.width, grid.share < FEW
+        positions = grid.height * grid.width
         nothing = self._nothing(grid.active, quality)
         if positions > FREE_POSITIONS + POSITIONS_PER_BYTE * spent:
-            if few and grid.known.any():
+            if 0 < grid.share < FEW:
                 return Sketch.of(grid, self._words, nothing)
             return Codewords(grid, self._words, nothing[None])
         context = context_of(self.prior, grid, quality)
         vectors = expect(grid, self._words, context, self._telling(grid), nothing)
-        if few and positions > max(WHOLE_POSITIONS, WHOLE_PER_BYTE * spent):
+        sparse = 2 * np.count_nonzero(grid.known[0]) <= positions  # codes at every other position, or at fewer
+        if sparse and positions > max(WHOLE_POSITIONS, WHOLE_PER_BYTE * spent):
             return Sketch.halved(vectors.reshape(grid.height, grid.width, -1))
         return Codewords(grid, self._words, vectors)
 
