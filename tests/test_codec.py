@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pqmim import dial
 from pqmim.bitstream.container import read, write
 from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
@@ -292,6 +293,15 @@ def test_absurd_sizes_cost_nothing(codec):
         codec.decompress(file)
     with pytest.raises(DamagedFile, match="more pixels"):
         codec.decompress(file, max_pixels=1 << 30)
+
+
+def test_a_file_that_decoders_would_refuse_says_so(monkeypatch):
+    codec, picture = Codec(), np.full((40, 50, 3), 90, np.uint8)
+    assert codec.encode(picture).notes == ()
+    monkeypatch.setattr(dial, "FILE_PIXELS", 1000)
+    monkeypatch.setattr(dial, "PIXELS_PER_BYTE", 0)
+    (note,) = codec.encode(picture).notes
+    assert note.endswith("unless decoding has --max-pixels 2000")
 
 
 def test_missing_weights_are_named(codec, photo):

@@ -1,7 +1,7 @@
 """Pictures to files: at a quality, at a size, or as good as a target asks for."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -133,8 +133,10 @@ class Sender:
         data = write(coded.header, coded.payload, self._chunks(), coded.grid.codes.tobytes())
         return self._encoded(data, coded.header, self._picture.notes)
 
-    def _encoded(self, data: bytes, header: Header, notes: list[str]) -> Encoded:
-        trials = max(1, len(self._tried))
+    def _encoded(self, data: bytes, header: Header, notes: Sequence[str]) -> Encoded:
+        trials, pixels = max(1, len(self._tried)), self._width * self._height
+        if pixels > dial.most_pixels(len(data)):
+            notes = [*notes, f"so many pixels in so few bytes are refused, unless decoding has --max-pixels {pixels}"]
         return Encoded(data, self._width, self._height, header.quality, header.scale, tuple(notes), trials)
 
     def _chunks(self) -> dict[int, bytes]:
