@@ -35,4 +35,4 @@ END
 fi
 CC=aarch64-linux-gnu-gcc XDG_CACHE_HOME="$work/cache" PYTHONPATH="$here/src" python3 -m pqmim.native build
 if [ $# -gt 0 ]; then exec "$python" "$@"; fi
-exec "$python" "$here/benchmarks/portability.py" --streams 500 --processor "aarch64, emulated by QEMU"
+exec "$python" "$here/benchmarks/portability.py" --streams 100 --processor "aarch64, emulated by QEMU"
