@@ -123,3 +123,12 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path):
         save(to_pil(smooth()), path)
     save(to_pil(smooth()), path, force=True)
     assert np.array_equal(read_picture(path).rgb, smooth())
+
+
+def test_large_png_files_alone_are_deflated_quickly(monkeypatch):
+    monkeypatch.setattr("pqmim.image.save.LARGE", 200)
+    for height, options in ((9, {}), (10, {"compress_level": 1})):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 9, (height, 20, 3), np.uint8))
+        expected = io.BytesIO()
+        image.save(expected, "PNG", **options)
+        assert encode(image, ".png") == (expected.getvalue(), [])

@@ -11,7 +11,6 @@ from PIL import Image
 
 from pqmim.errors import OutputError
 from pqmim.files import write_atomically
-from pqmim.image import png
 from pqmim.image.metadata import options
 
 
@@ -30,11 +29,15 @@ class Format:
     alpha: bool = True
 
 
+PNG = Format("PNG")
 JPEG = Format("JPEG", {"quality": 95, "subsampling": "4:4:4"}, alpha=False)
 TIFF = Format("TIFF", {"compression": "tiff_adobe_deflate"})
 
+LARGE = 1 << 22
+"""Pixels from which PNG files are deflated at the lowest level: several times as quickly, and not much larger."""
+
 FORMATS = {
-    ".png": Format("PNG"),
+    ".png": PNG,
     ".jpg": JPEG,
     ".jpeg": JPEG,
     ".webp": Format("WEBP", {"lossless": True, "exact": True}),
@@ -92,9 +95,8 @@ def encode(image: Image.Image, ending: str, name: str | None = None) -> tuple[by
         notes.insert(0, f"alpha blended onto white, since {kind.name} keeps none")
     buffer = io.BytesIO()
     try:
-        if kind.name == "PNG" and image.mode in ("RGB", "RGBA") and image.width * image.height >= png.LARGE:
-            return png.encode_large(image, **metadata), notes
-        image.save(buffer, kind.name, **kind.options, **metadata)
+        quick = {"compress_level": 1} if kind is PNG and image.width * image.height >= LARGE else {}
+        image.save(buffer, kind.name, **kind.options, **quick, **metadata)
     except KeyError as error:  # Pillow built without this format
         raise OutputError(f"cannot be written: this Pillow has no {kind.name} encoder", name) from error
     except (OSError, ValueError, SyntaxError, TypeError, struct.error) as error:  # the last ones over damaged EXIF
