@@ -97,7 +97,6 @@ def _from_vp8l(data: bytes, shape: tuple[int, int]) -> np.ndarray:
     try:
         with pixel_limit():
             image = Image.open(io.BytesIO(webp_file(data)), formats=["WEBP"])
-            pixels = np.asarray(image.convert("RGB"))
+            return np.array(image.getchannel("G"))
     except (OSError, SyntaxError, ValueError) as error:
         raise DamagedFile("the file is damaged: its alpha channel cannot be decoded") from error
-    return np.ascontiguousarray(pixels[..., 1])
