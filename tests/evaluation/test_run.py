@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from pqmim.errors import InvalidImage, OutputError, PqmimError
-from pqmim.evaluation import run
+from pqmim.evaluation import run, update
 from pqmim.evaluation.codecs import make_codec
 from pqmim.evaluation.metrics import ms_ssim, psnr
 from pqmim.evaluation.published import PublishedCurve
 from pqmim.evaluation.results import curve, is_evaluation, read_results, write_results
-from pqmim.evaluation.run import Options, evaluate
+from pqmim.evaluation.run import Options, Perceptual, evaluate
 
 QUIET = Options(threads=1, progress=False)
 MEASURES = {"bytes", "bpp", "psnr", "ms_ssim", "encode_s", "decode_s"}
@@ -101,8 +101,34 @@ def test_earlier_codecs_are_kept(folder, results):
     assert list(found["codecs"]) == ["jpeg", "webp"]
     assert found["codecs"]["jpeg"] == results["codecs"]["jpeg"]
     assert all("webp" in row["percent"] for row in found["bd_rate"]["psnr"]["jpeg"].values())
-    with pytest.raises(PqmimError, match="of other photos"):
-        evaluate(folder, ["webp"], replace(QUIET, earlier={**results, "images": []}))
+
+
+def test_an_update_is_refused_before_anything_is_measured(folder, results, monkeypatch):
+    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("a photo was measured"))
+    larger = [image | {"width": 1000} for image in results["images"]]
+    distances = [{"setting": 1, "squeezenet": 0.1}]
+    with_distance = results | {"features": {"squeezenet": "5ha"}, "codecs": {"webp": {"settings": distances}}}
+    with_table = results | {"perceptual": {"codecs": {"webp": {}, "jpeg": {}}}}
+    for earlier, complaint in (
+        (results | {"images": []}, "of other photos"),
+        (results | {"images": larger}, "of other photos"),
+        ({"codecs": {}}, "of other photos"),
+        (with_distance, "SqueezeNet distance of webp: measure it with --features"),
+        (with_table, "perceptual measures of webp: make them with --perceptual"),
+    ):
+        with pytest.raises(PqmimError, match=complaint):
+            evaluate(folder, ["webp"], replace(QUIET, earlier=earlier))
+    table = replace(QUIET, earlier=with_table, perceptual=Perceptual("networks"))
+    with pytest.raises(PqmimError, match="also of jpeg: name all their codecs again"):
+        evaluate(folder, ["webp"], table)
+    with pytest.raises(PqmimError, match="by other weights"):
+        update.check(with_distance, results["images"], ["webp"], "another")
+
+
+def test_an_update_keeps_other_measures(folder, results):
+    kept = {"features": {"squeezenet": "5ha"}, "perceptual": {"codecs": {"jpeg": {}}}}
+    found = evaluate(folder, ["webp"], replace(QUIET, earlier=results | kept))
+    assert {name: found[name] for name in kept} == kept
 
 
 def test_means_are_no_medians(tmp_path):

@@ -67,7 +67,9 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--inception", type=Path, metavar="FILE", help="TorchScript Inception, for FID and KID")
     parser.add_argument("--store", type=Path, metavar="DIR", help="keep coded files and features there, to go on later")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="write contact sheets of some photos")
-    parser.add_argument("--update", action="store_true", help="keep the other codecs of the file that --json names")
+    parser.add_argument(
+        "--update", action="store_true", help="keep the other codecs and measures of the file that --json names"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_codec_options(parser)
     parser.set_defaults(run=run)
@@ -131,7 +133,7 @@ def _table(results: dict[str, Any]) -> str:
                 f"{_number(row['psnr'], 2):>8}{_number(row['ms_ssim'], 4):>9}"
                 f"{row['encode_s']:>8.2f}{row['decode_s']:>8.2f}"
             )
-            lines.append(line + (f"{_number(row['squeezenet'], 5):>12}" if features else ""))
+            lines.append(line + (f"{_number(row.get('squeezenet'), 5):>12}" if features else ""))
     for measure, tables in results["bd_rate"].items():
         for reference, bands in tables.items():
             for band, row in bands.items():

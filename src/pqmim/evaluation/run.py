@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from pqmim.errors import InvalidImage, PqmimError
+from pqmim.errors import InvalidImage
+from pqmim.evaluation import update
 from pqmim.evaluation.codecs import ImageCodec, files_by_codec, make_codec
 from pqmim.evaluation.comparison import MEASURES as BD_MEASURES
 from pqmim.evaluation.comparison import bd_tables, recorded
@@ -74,7 +75,7 @@ def evaluate(
     Raises:
         InvalidImage: The folder holds no photo or an unreadable one.
         MissingCodec: A codec is not here.
-        PqmimError: `features` is another file, or `earlier` has other photos.
+        PqmimError: `features` is another file, or `earlier` has other photos or measures that would be lost.
     """
     options = options or Options()
     paths = find_photos(folder)
@@ -83,7 +84,12 @@ def evaluate(
         for name, files in files_by_codec(codec_names).items()
     ]
     distance = _distance(options)
-    images, per_image = _measured(paths, codecs, distance, options.progress)
+    images = [_facts(path) for path in paths]
+    if options.earlier is not None:
+        names = [codec.name for codec in codecs]
+        update.check(options.earlier, images, names, None if distance is None else distance.sha256)
+        update.check_perceptual(options.earlier, names, options.perceptual is not None)
+    per_image = _measured(paths, codecs, distance, options.progress)
     here = machine(options.threads, device=options.device)
     found = {
         codec.name: {
@@ -99,12 +105,14 @@ def evaluate(
         "images": images,
         "machine": here,
         "versions": versions(),
-        "codecs": _beside(found, images, options.earlier),
+        "codecs": found,
     }
     if distance is not None:
         results["features"] = {"squeezenet": distance.sha256}
     if options.perceptual is not None:
         results["perceptual"] = perceptual_record(paths, codecs, options.perceptual, options.progress)
+    if options.earlier is not None:
+        results = update.joined(options.earlier, results)
     results["bd_rate"] = {
         measure: recorded(bd_tables(results["codecs"], options.published, measure), measure) for measure in BD_MEASURES
     }
@@ -175,17 +183,21 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     return paths
 
 
+def _facts(path: Path) -> dict[str, Any]:
+    """Name and size of a photo, as results have them."""
+    height, width = read_picture(path).rgb.shape[:2]
+    return {"name": path.name, "width": width, "height": height}
+
+
 def _measured(
     paths: Sequence[Path], codecs: Sequence[ImageCodec], distance: "SqueezeNetDistance | None", progress: bool
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """The "images" and, by codec, the "per_image" of `evaluate`."""
-    images: list[dict[str, Any]] = []
+) -> dict[str, dict[str, Any]]:
+    """By codec, the "per_image" of `evaluate`."""
     per_image: dict[str, dict[str, Any]] = {codec.name: {} for codec in codecs}
     total = len(paths) * sum(len(codec.settings) for codec in codecs)
     with tqdm(total=total, unit="file", disable=not progress) as bar:
         for path in paths:
             rgb = read_picture(path).rgb
-            images.append({"name": path.name, "width": rgb.shape[1], "height": rgb.shape[0]})
             for codec in codecs:
                 bar.set_postfix_str(f"{path.name} {codec.name}")
                 rows = []
@@ -193,7 +205,7 @@ def _measured(
                     rows.append(measure(codec, rgb, setting, distance))
                     bar.update()
                 per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in rows[0]}
-    return images, per_image
+    return per_image
 
 
 def _distance(options: Options) -> "SqueezeNetDistance | None":
@@ -202,15 +214,6 @@ def _distance(options: Options) -> "SqueezeNetDistance | None":
     from pqmim.evaluation.features import SqueezeNetDistance  # torch: not for JPEG and its like alone
 
     return SqueezeNetDistance(options.features, device=options.device, threads=options.threads)
-
-
-def _beside(found: dict[str, Any], images: list[dict[str, Any]], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The codecs of this run in the places of those of an earlier one, new ones after them."""
-    if earlier is None:
-        return found
-    if earlier["images"] != images:
-        raise PqmimError("the earlier results are of other photos, so that new ones cannot stand beside them")
-    return dict(earlier["codecs"]) | found
 
 
 def _means(settings: Sequence[float], per_image: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
