@@ -10,6 +10,7 @@ of both of another kind gives less error at the same realism (Freirich, Michaeli
 distortion-perception tradeoff in Wasserstein space", 2021).
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -50,6 +51,14 @@ class Look:
     name: str
     tensors: Mapping[str, NDArray[np.float32]]
     strength: NDArray[np.float32]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides how the look draws, in hexadecimal digits."""
+        found = hashlib.sha256(self.strength.astype("<f4").tobytes())
+        for name, tensor in sorted(self.tensors.items()):
+            found.update(f"{name} {tensor.shape}\n".encode() + tensor.astype("<f4").tobytes())
+        return found.hexdigest()
 
     def share(self, level: float, dial: float) -> float:
         """How much of this look's synthesis a picture has, 0 to 1, at a rate level and a dial of 0 to 1."""

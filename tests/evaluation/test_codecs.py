@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from pqmim import rivals
+from pqmim import looks, rivals
 from pqmim.errors import PqmimError
 from pqmim.evaluation.codecs import CODECS, MissingCodec, files_by_codec, make_codec
 from pqmim.evaluation.metrics import psnr
@@ -76,7 +76,7 @@ def test_pqmim_runs_through_the_codec(monkeypatch, name, effort, look):
     class Codec:
         def __init__(self, weights, *, device, threads):
             assert (weights, device, threads) == ("w.safetensors", "cuda", 2)
-            self.release = types.SimpleNamespace(id=0x2BC)
+            self.release = FakeRelease(0x2BC)
 
         def compress(self, image, quality, *, effort):
             return bytes([quality, 99 if effort is None else effort]) + image.tobytes()
@@ -99,8 +99,33 @@ def test_looks_share_the_files_of_one_coder(monkeypatch):
     assert make_codec("jpeg").coder == "jpeg"
 
 
+def test_versions_tell_weights_and_looks_apart_that_decide_the_same_codes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pqmim.codec", types.SimpleNamespace(Codec=FakeCodec))
+    drawn = {"head": np.ones((2, 2), np.float32)}
+    found = []
+    for digest, strength in (("a" * 64, 1.0), ("b" * 64, 1.0), ("b" * 64, 0.5)):
+        monkeypatch.setattr(FakeCodec, "release", FakeRelease(1, digest))
+        look = looks.Look("vivid", drawn, np.full(3, strength, np.float32))
+        monkeypatch.setattr(looks, "find", lambda faithful, synthesis, look=look: look)
+        plain, vivid = (dict(make_codec(name).versions) for name in ("pqmim", "pqmim-vivid"))
+        assert "look" not in plain and {name: vivid[name] for name in plain} == plain
+        found.append((plain["digest"], vivid["look"]))
+    assert found[0][0] != found[1][0] and found[0][1] == found[1][1] != found[2][1]
+
+
+class FakeRelease:
+    def __init__(self, id, digest="0" * 64):
+        self.id, self.digest = id, digest
+
+    def part(self, name):
+        return {}
+
+    def digest_of(self, part):
+        return self.digest
+
+
 class FakeCodec:
-    release = types.SimpleNamespace(id=1)
+    release = FakeRelease(1)
 
     def __init__(self, weights, *, device, threads):
         pass

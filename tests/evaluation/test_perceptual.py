@@ -82,6 +82,13 @@ def test_more_bits_are_nearer_and_all_is_kept(paths, tmp_path):
     assert np.array_equal(again.features["Means"], measured.features["Means"])
     tinted = measure_codec(photos, Coarse("tinted", 20), networks, store)
     assert Coarse.encoded == encoded and Means.calls > calls  # another decoder of the same files
+    calls, again = Means.calls, Coarse("tinted", 20)
+    again.versions = Coarse.versions | {"look": "1"}
+    measure_codec(photos, again, networks, store)
+    assert Coarse.encoded == encoded and Means.calls > calls  # another look at the same files
+    again.versions = Coarse.versions | {"digest": "1"}
+    measure_codec(photos, again, networks, store)
+    assert Coarse.encoded == encoded + 15  # other weights
     table = record({"coarse": found, "tinted": summary(photos, tinted, 4)}, "coarse")
     assert set(table["codecs"]) == {"coarse", "tinted"} and list(table["at"]) == ["0.07", "0.15", "0.30"]
     row, ranges = (table["codecs"]["coarse"][part][0] for part in ("settings", "intervals"))

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from pqmim import rivals
+from pqmim import looks, rivals
 from pqmim.errors import PqmimError
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
 Path = str | os.PathLike[str]
+
+LOOK = "look"  # in `versions`: the digest of the look that pictures are shown by
+SHORT = 16  # hexadecimal digits of a digest that `versions` has
 
 
 class MissingCodec(PqmimError):
@@ -39,7 +42,10 @@ class ImageCodec(Protocol):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """The libraries and weights that do the work."""
+        """The libraries and weights that do the work: whatever changes files or pictures changes one of these.
+
+        What changes decoded pictures alone is under `LOOK`.
+        """
 
     def encode(self, rgb: Rgb, setting: float) -> bytes:
         """A file of a picture."""
@@ -116,11 +122,17 @@ class PqmimCodec:
         self.coder = next(other for other, own in OWN.items() if own.effort == self.own.effort)
         self.settings: Sequence[float] = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
         self.codec = Codec(None if weights is None else os.fspath(weights), device=device, threads=threads)
-        self.versions: Mapping[str, str] = {
+        release = self.codec.release
+        versions = {
             "pqmim": pqmim.__version__,
-            "weights": f"{self.codec.release.id:03x}",
+            "weights": f"{release.id:03x}",  # names what decides codes alone
+            "digest": release.digest[:SHORT],
             "torch": importlib.metadata.version("torch"),
         }
+        if self.own.look:
+            look = looks.find(release.part("synthesis"), release.digest_of("synthesis"))
+            versions[LOOK] = look.digest[:SHORT] if look else "none"
+        self.versions: Mapping[str, str] = versions
 
     def encode(self, rgb: Rgb, setting: float) -> bytes:
         """A file of a picture."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pqmim.errors import InvalidImage
-from pqmim.evaluation.codecs import ImageCodec, Rgb
+from pqmim.evaluation.codecs import LOOK, ImageCodec, Rgb
 from pqmim.evaluation.distances import PATCH, patches
 from pqmim.evaluation.metrics import psnr
 from pqmim.evaluation.networks import FeatureNetwork, Networks
@@ -105,7 +105,8 @@ def _settings(rgb: Rgb, codec: ImageCodec, networks: Networks, store: Store) -> 
     """What is measured of one photo, setting by setting."""
     measures = _Beside(rgb, networks).measures()
     versions = dict(codec.versions)
-    files = f"{codec.coder}-{digest(versions)}/{_sha(rgb.tobytes())}"
+    coding = {name: version for name, version in versions.items() if name != LOOK}  # looks share files
+    files = f"{codec.coder}-{digest(coding)}/{_sha(rgb.tobytes())}"
     for setting in codec.settings:
         data = store.file(f"{files}-{setting:g}", lambda setting=setting: codec.encode(rgb, setting))  # type: ignore[misc]
         key = f"{codec.name}-{digest(versions)}/{_sha(data)}"
