@@ -8,14 +8,15 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from pqmim import looks, release
+from pqmim import looks
+from pqmim import release as releases
 from pqmim.errors import PqmimError
 from pqmim.models import textures
 from pqmim.models.features import weight_shapes
 from pqmim.training import recipe as recipes
 from pqmim.training.pipeline import train
 from pqmim.training.run import Run
-from pqmim.training.stages.look import LookRecipe, partway
+from pqmim.training.stages.look import LookRecipe, LookStage, partway
 
 
 def test_the_shipped_recipe_is_one_of_a_look():
@@ -47,11 +48,43 @@ def test_a_look_may_stand_partway():
     assert [half[name].flat[0] for name in found] == [2.0, 0.5, 1.0]
 
 
-@pytest.mark.slow
-def test_a_look_of_a_release_is_trained_and_found(run, folder, tmp_path):
+@pytest.fixture
+def features(tmp_path):
+    """Random weights of the network whose features are compared."""
     torch.manual_seed(0)
-    features = tmp_path / "random.safetensors"
-    save_file({name: 0.2 * torch.randn(shape) for name, shape in weight_shapes().items()}, features)
+    path = tmp_path / "random.safetensors"
+    save_file({name: 0.2 * torch.randn(shape) for name, shape in weight_shapes().items()}, path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_look_stopped_at_any_step_resumes_to_the_same_look(release, folder, features, tmp_path, monkeypatch):
+    schedule = {"steps": 3, "batch": 4, "crop": 128, "samples": 4, "warmup": 1, "adam": 0.001, "save_seconds": 0}
+    stages = {"features": schedule | {"muon": 0.001}, "adversarial": schedule | {"alone": 0, "ramp": 1}}
+    plan = tmp_path / "look.yaml"
+    values = {"name": "look", "kind": "vivid", "weights": str(release), "lambdas": [1, 2, 3], "stages": stages}
+    plan.write_text(yaml.safe_dump(values))
+    whole = train(plan, folder, Run.start(tmp_path / "whole", features=features))
+    step = LookStage.seen
+    for stopped in (2, 4, 6):
+        calls = []
+
+        def stopping(self, *images, calls=calls, stopped=stopped):
+            calls.append(1)
+            if len(calls) == stopped:
+                raise KeyboardInterrupt
+            return step(self, *images)
+
+        out = Run.start(tmp_path / f"stopped-{stopped}", features=features)
+        monkeypatch.setattr(LookStage, "seen", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train(plan, folder, out)
+        monkeypatch.setattr(LookStage, "seen", step)
+        assert train(plan, folder, out).read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_look_of_a_release_is_trained_and_found(run, folder, features, tmp_path):
     schedule = {"steps": 3, "batch": 4, "crop": 128, "samples": 4, "warmup": 1, "evaluate_every": 3, "log_every": 1}
     plan = tmp_path / "look.yaml"
     stages = {"features": schedule, "adversarial": schedule | {"alone": 1, "ramp": 1, "muon": 0.001, "adam": 0.001}}
@@ -60,7 +93,7 @@ def test_a_look_of_a_release_is_trained_and_found(run, folder, tmp_path):
     with pytest.raises(PqmimError, match="--features"):
         train(plan, folder, Run.start(tmp_path / "none"))
     path = train(plan, folder, Run.start(tmp_path / "out", features=features))
-    released = release.load(run / "tiny.safetensors")
+    released = releases.load(run / "tiny.safetensors")
     look = looks.load(path, released.part("synthesis"), released.digest_of("synthesis"))
     assert look.strength.tolist() == [1, 0.5, 0.5]
     assert not np.allclose(look.tensors["head"], released.part("synthesis")["head"], atol=1e-6)

@@ -138,6 +138,29 @@ def coded_crops(
     return CodedCrops(torch.stack(crops), torch.stack(codes), torch.tensor(rates))
 
 
+class Memory(nn.Module):
+    """What steps hand on to later ones. It is in the checkpoint, so that a resumed stage is the one it would have been.
+
+    Attributes:
+        energy: root energies (C, 1, 1) of originals' features at the first step, by depth; none before it.
+        ratio: running ratio of the gradients' norms of all other losses and of the adversary; None before one.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device = device
+        self.energy: list[Tensor] = []
+        self.ratio: float | None = None
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What `state_dict` holds."""
+        return {"energy": self.energy, "ratio": self.ratio}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take in what a `state_dict` holds."""
+        self.energy, self.ratio = [tensor.to(self.device) for tensor in state["energy"]], state["ratio"]
+
+
 class LookStage(Stage[VividSynthesis, Tensor]):
     """Squared error, features and textures."""
 
@@ -148,7 +171,7 @@ class LookStage(Stage[VividSynthesis, Tensor]):
     def __init__(self, name: str, model: VividSynthesis, schedule: LookSchedule, run: Run, coded: CodedCrops) -> None:
         super().__init__(name, model, schedule, run, seed=7)
         self.coded, self.share = coded, ranks.slice_of(schedule.batch)
-        self.energy: list[Tensor] = []  # root energies of features, by depth
+        self.others["memory"] = self.memory = Memory(run.device)
 
     def on(self, quantizer: ProductQuantizer, network: SqueezeNet) -> None:
         """Set what the codes and the features come from."""
@@ -204,8 +227,9 @@ class LookStage(Stage[VividSynthesis, Tensor]):
             with torch.no_grad():
                 real = [f.float() for f in self.network(parts[1])]
             fake = [f.float() for f in self.network(parts[0])]
-        if not self.energy:
-            self.energy = [f.square().mean((0, 2, 3)).sqrt()[:, None, None] + 1e-3 for f in real]
+        if not self.memory.energy:
+            self.memory.energy = [f.square().mean((0, 2, 3)).sqrt()[:, None, None] + 1e-3 for f in real]
+            ranks.mean_(self.memory.energy)
         return fake, real
 
     def loss(self, drawn: Tensor, images: Tensor, data: Tensor) -> tuple[Tensor, Figures]:
@@ -217,7 +241,7 @@ class LookStage(Stage[VividSynthesis, Tensor]):
         squared = (torch.minimum(weight, MOST_ERROR / error.detach().clamp(min=1e-3)) * error).mean()
         features = sum((w * distance([a], [b]).mean() for w, a, b in zip(WEIGHTS, fake, real)), error.new_zeros(()))
         offset = (int(torch.randint(textures.WINDOW, ())), int(torch.randint(textures.WINDOW, ())))
-        units = [[fs[i] / self.energy[i] for i in TEXTURED] for fs in (fake, real)]
+        units = [[fs[i] / self.memory.energy[i] for i in TEXTURED] for fs in (fake, real)]
         texture = textures.apart(units[0], units[1], offset)
         bands = [textures.detail(x) for x in self.moved]
         detail = torch.stack([(a - b).square().mean() for a, b in zip(*bands)]).mean() / 4
@@ -266,14 +290,13 @@ class AdversarialLookStage(LookStage):
             Learner(own, [first], self.schedule.clip, self.schedule.skip_above),
             Learner(judge.parameters(), [second]),
         ]
-        self.ratio: float | None = None
 
     def step(self, data: Tensor, step: int) -> Figures:
         """One step each."""
         latent, images = self.received(data)
         drawn = self.drawn(latent, data)
         loss, figures = self.loss(drawn, images, data)
-        fake, real = ([fs[i] / self.energy[i] for i in HEADS] for fs in self.features)
+        fake, real = ([fs[i] / self.memory.energy[i] for i in HEADS] for fs in self.features)
         self.judge.train().requires_grad_(False)
         with self.run.autocast():
             fooled = persuasion([scores.float() for scores in self.judge(fake, latent)])
@@ -289,9 +312,9 @@ class AdversarialLookStage(LookStage):
     def _balance(self, loss: Tensor, fooled: Tensor, drawn: Tensor) -> float:
         """Running ratio of both gradients' norms at the pixels, so that neither drowns the other."""
         one, other = (torch.autograd.grad(value, drawn, retain_graph=True)[0].norm() for value in (loss, fooled))
-        found = float(one / other.clamp(min=1e-12))
-        self.ratio = found if self.ratio is None else 0.98 * self.ratio + 0.02 * found
-        return self.ratio
+        found, memory = ranks.averaged({"": float(one / other.clamp(min=1e-12))})[""], self.memory
+        memory.ratio = found if memory.ratio is None else 0.98 * memory.ratio + 0.02 * found
+        return memory.ratio
 
 
 def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
@@ -328,6 +351,7 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
 
     model = loop.train(prepared(LookStage(f"{recipe.name}-features", model, first, run, coded)))
     if second is not None:
+        torch.manual_seed(recipe.seed + 9)  # so that a run stopped between the stages meets the same adversary
         judge = Discriminator(list(HEADS.values()), modules.synthesis.state_dict()["coarse.0.scale"]).to(run.device)
         game = AdversarialLookStage(f"{recipe.name}-adversarial", model, second, run, coded)
         game.against(judge)
