@@ -98,6 +98,7 @@ def test_a_recipe_makes_files_and_resumes(photos, squeezenet, tmp_path):
             train(write(tmp_path), photos, Run.start(tmp_path / "parts", minutes=0, features=squeezenet))
     parts = train(write(tmp_path), photos, Run.start(tmp_path / "parts", minutes=0, features=squeezenet))
     assert whole.read_bytes() == parts.read_bytes()
+    assert len((tmp_path / "parts" / "hific.jsonl").read_text().splitlines()) == 1  # where it started, once
     lines = [json.loads(line) for line in (run.folder / "hific-adversarial.jsonl").read_text().splitlines()]
     assert all(lines[0][key] > 0 for key in ("bpp", "mse", "features", "fooled", "seen"))
     assert lines[-1]["held_back/psnr"] > 15 and 0 < lines[-1]["held_back/bpp"] < 2

@@ -61,8 +61,10 @@ def features(tmp_path):
 def test_a_look_stopped_at_any_step_resumes_to_the_same_look(release, folder, features, tmp_path, monkeypatch):
     schedule = {"steps": 3, "batch": 4, "crop": 128, "samples": 4, "warmup": 1, "adam": 0.001, "save_seconds": 0}
     stages = {"features": schedule | {"muon": 0.001}, "adversarial": schedule | {"alone": 0, "ramp": 1}}
+    for name in ("crop", "samples"):
+        del stages["adversarial"][name]
     plan = tmp_path / "look.yaml"
-    values = {"name": "look", "kind": "vivid", "weights": str(release), "lambdas": [1, 2, 3], "stages": stages}
+    values = {"name": "look", "kind": "vivid", "weights": str(release), "stages": stages}
     plan.write_text(yaml.safe_dump(values))
     whole = train(plan, folder, Run.start(tmp_path / "whole", features=features))
     step = LookStage.seen
@@ -87,11 +89,18 @@ def test_a_look_stopped_at_any_step_resumes_to_the_same_look(release, folder, fe
 def test_a_look_of_a_release_is_trained_and_found(run, folder, features, tmp_path):
     schedule = {"steps": 3, "batch": 4, "crop": 128, "samples": 4, "warmup": 1, "evaluate_every": 3, "log_every": 1}
     plan = tmp_path / "look.yaml"
-    stages = {"features": schedule, "adversarial": schedule | {"alone": 1, "ramp": 1, "muon": 0.001, "adam": 0.001}}
-    values = {"name": "look", "kind": "vivid", "weights": str(run / "tiny.safetensors"), "lambdas": [1, 2, 3]}
+    second = {name: value for name, value in schedule.items() if name not in ("crop", "samples")}
+    stages = {"features": schedule, "adversarial": second | {"alone": 1, "ramp": 1, "adam": 0.001}}
+    values = {"name": "look", "kind": "vivid", "weights": str(run / "tiny.safetensors")}
     plan.write_text(yaml.safe_dump(values | {"stages": stages, "strength": [1, 0.5, 0.5]}))
     with pytest.raises(PqmimError, match="--features"):
         train(plan, folder, Run.start(tmp_path / "none"))
+    with pytest.raises(PqmimError, match="kind vivid: only recipes of kind pqmim may end at a stage"):
+        train(plan, folder, Run.start(tmp_path / "none", features=features), "prior")
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump(values | {"stages": stages, "strength": [1, 1]}))
+    with pytest.raises(PqmimError, match="strength: 2 numbers for the release's 3 levels"):
+        train(wrong, folder, Run.start(tmp_path / "none", features=features))
     path = train(plan, folder, Run.start(tmp_path / "out", features=features))
     released = releases.load(run / "tiny.safetensors")
     look = looks.load(path, released.part("synthesis"), released.digest_of("synthesis"))

@@ -67,6 +67,8 @@ finest: 1
 lambdas: [1, 2]
 stages: {transforms: {steps: 1, batch: 1}, quantizer: {steps: 1, batch: 1}, prior: {steps: 1, batch: 1}}
 """
+VIVID = "name: x\nkind: vivid\nstages: {features: {steps: 1, batch: 1}, adversarial: {steps: 1, batch: 1}}\n"
+HIFIC = VIVID.replace("vivid", "hific").replace("features", "perceptual") + "lambdas: [1, 2]\nhific: {level: 1}\n"
 VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
 
 
@@ -98,6 +100,14 @@ VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
         (VQ + "vq: {bits: 15}", "vq.bits"),
         (VQ + "vq: {level: 2}", "levels 0 to 1"),
         (VQ.replace("vq", "hyperprior") + "hyperprior: {depth: 3}", "hyperprior.depth"),
+        (VIVID + "lambdas: [1, 2]", "lambdas: a look has those of its release"),
+        (VIVID + "transforms: {latent: 320}", "transforms: a look has"),
+        (VIVID + "start: release", "start: a look has"),
+        (VIVID.replace("features: {", "features: {line_search: true, "), "line_search: a look has no cost"),
+        (VIVID.replace("adversarial: {", "adversarial: {crop: 128, "), "crop: the adversary sees the crops"),
+        (VIVID.replace("adversarial: {", "adversarial: {muon: 0.1, "), "muon: the look follows Adam"),
+        (HIFIC.replace("adversarial: {", "adversarial: {muon: 0.1, "), "muon: the model follows Adam"),
+        (HIFIC + "trained: a\nstart: random", "start: a recipe that names trained weights"),
         (MINIMAL + "augment: {scale: 2}", "augment.scale"),
         (MINIMAL + "augment: {rotate: true}", "augment.rotate"),
     ],
@@ -108,6 +118,13 @@ def test_what_is_wrong_is_named(tmp_path, text, complaint):
     with pytest.raises(RecipeError, match=complaint) as error:
         load(path)
     assert "recipe.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [MINIMAL, VIVID, HIFIC])
+def test_what_the_wrong_ones_are_made_of_is_right(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    assert load(path).name == "x"
 
 
 def test_a_missing_recipe_is_one_sentence(tmp_path):

@@ -145,5 +145,5 @@ def test_a_stopped_run_resumes_to_the_same_weights(write, folder, tmp_path, kind
 
 
 def test_a_rival_has_no_stages_to_name(write, folder, tmp_path):
-    with pytest.raises(RecipeError, match="of kind vq, whose one stage"):
+    with pytest.raises(RecipeError, match="of kind vq: only recipes of kind pqmim"):
         train(write("vq"), folder, Run.start(tmp_path), "transforms")

@@ -1,6 +1,8 @@
 """Where rivals start: at the transforms of a pqmim run, so that they differ from it only after its first stage."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,6 +34,14 @@ def begin(recipe: BaseRecipe, photos: Photos, run: Run) -> ProxyCodec:
         proxy, source = ProxyCodec(recipe.config(), torch.tensor(recipe.lambdas)), recipe.start
         proxy.start(photos.train, recipe.start)
     if not run.has(recipe.name):
-        with (run.folder / f"{recipe.name}.jsonl").open("a") as file:
-            file.write(json.dumps({"stage": recipe.name, "step": 0, "start": source}) + "\n")
+        _noted(run.folder / f"{recipe.name}.jsonl", {"stage": recipe.name, "step": 0, "start": source})
     return proxy
+
+
+def _noted(log: Path, facts: dict[str, Any]) -> None:
+    """Append a line to a log that does not have it: a run that resumes begins again."""
+    line = json.dumps(facts)
+    if log.exists() and line in log.read_text().splitlines():
+        return
+    with log.open("a") as file:
+        file.write(line + "\n")

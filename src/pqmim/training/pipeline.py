@@ -51,11 +51,11 @@ def train(recipe: Path, data: Path, run: Run, last: str | None = None) -> Path |
     """
     plan = recipes.load(recipe)
     run = run.computing(plan.precision)
+    if last and not isinstance(plan, Recipe):
+        raise RecipeError(f"is of kind {plan.kind}: only recipes of kind pqmim may end at a stage", recipe)
     if isinstance(plan, LookRecipe):
         return train_look(plan, read_photos(plan, data, run), run)
     if not isinstance(plan, Recipe):
-        if last:
-            raise RecipeError(f"is of kind {plan.kind}, whose one stage needs no name", recipe)
         return rivals.REGISTRY[plan.kind].train(plan, read_photos(plan, data, run), run)
     return train_codec(plan, read_photos(plan, data, run), run, last)
 

@@ -3,8 +3,9 @@
 `Recipe` is that of pqmim.  A rival has a recipe of its own, a subclass of `BaseRecipe` in its package.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,15 +17,26 @@ from pqmim.models.prior.masked import PriorConfig
 from pqmim.models.transforms import TransformConfig
 from pqmim.training.precision import Wish
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class RecipeError(PqmimError):
     """A recipe that cannot be read, or that asks for something that does not exist."""
 
 
 class Part(BaseModel):
-    """A part of a recipe: fields that it does not know are errors."""
+    """A part of a recipe: fields that it does not know, or that nothing would read, are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    unread: ClassVar[Mapping[str, str]] = {}  # fields of a class above that this one has no use for, and why
+
+    @model_validator(mode="after")
+    def _all_read(self) -> "Self":
+        for name, why in self.unread.items():
+            if name in self.model_fields_set:
+                raise ValueError(f"{name}: {why}")
+        return self
 
 
 class Schedule(Part):

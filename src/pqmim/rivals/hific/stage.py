@@ -1,8 +1,9 @@
 """Training of HiFiC: squared error, rate and features first, then an adversary too."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ class Target(Part):
 class AdversarialSchedule(Schedule):
     """Of the stage with an adversary; its model follows Adam alone, at `adam`."""
 
+    unread: ClassVar[Mapping[str, str]] = {"muon": "the model follows Adam alone against an adversary"}
     judge: float = Field(1e-4, gt=0)
     """Peak learning rate of the discriminator."""
 
@@ -81,6 +83,12 @@ class Recipe(BaseRecipe):
     """Weights of a trained hyperprior to go on from; where none are named, one that shares only the run's transforms."""
     stages: Stages
     """The schedules."""
+
+    @model_validator(mode="after")
+    def _beginning(self) -> "Recipe":
+        if self.trained is not None and (named := sorted({"start", "weights"} & self.model_fields_set)):
+            raise ValueError(f"{named[0]}: a recipe that names trained weights starts from those")
+        return self
 
     @model_validator(mode="after")
     def _level(self) -> "Recipe":

@@ -7,10 +7,10 @@ what was never there.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from pqmim.reception import prior_of
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
 from pqmim.training.optimizers import Learner
-from pqmim.training.recipe import BaseRecipe, Part, Schedule
+from pqmim.training.recipe import BaseRecipe, Part, RecipeError, Schedule
 from pqmim.training.run import Run
 from pqmim.training.stage import Figures, Stage
 from pqmim.training.validation import held_back, psnr, to_images
@@ -55,6 +55,7 @@ MOST_ERROR = 0.15  # of the loss, that a crop's squared error makes
 class LookSchedule(Schedule):
     """Of the look without an adversary."""
 
+    unread: ClassVar[Mapping[str, str]] = {"line_search": "a look has no cost that a search could make small"}
     samples: int = Field(6000, ge=1)
     """Crops whose codes are kept in memory."""
     squared: float = Field(5e-4, gt=0)
@@ -70,8 +71,14 @@ class LookSchedule(Schedule):
 
 
 class AdversarialLookSchedule(LookSchedule):
-    """Of the look against a discriminator."""
+    """Of the look against a discriminator; both follow Adam."""
 
+    unread: ClassVar[Mapping[str, str]] = {
+        **LookSchedule.unread,
+        "samples": "the adversary sees the crops of the stage features",
+        "crop": "the adversary sees the crops of the stage features",
+        "muon": "the look follows Adam alone against an adversary",
+    }
     judge: float = Field(4e-4, gt=0)
     """Peak learning rate of the discriminator."""
     alone: int = Field(100, ge=0)
@@ -94,10 +101,13 @@ class Stages(Part):
 class LookRecipe(BaseRecipe):
     """A look of a release."""
 
+    unread: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("lambdas", "transforms", "start"), "a look has those of its release"
+    )
     kind: Literal["vivid"] = "vivid"
     """What is trained."""
-    start: Literal["klt", "random", "release"] = "release"
-    """A look starts from the faithful synthesis of a release."""
+    lambdas: list[float] = Field([])
+    """Not of a look: its release has them."""
     look: Path | None = None
     """The look of another release, of the same sizes, to go on from; the faithful synthesis where none is named."""
     share: float = Field(1.0, gt=0, le=1)
@@ -168,8 +178,10 @@ class LookStage(Stage[VividSynthesis, Tensor]):
     network: SqueezeNet
     validation: Sequence[Tensor] = ()
 
-    def __init__(self, name: str, model: VividSynthesis, schedule: LookSchedule, run: Run, coded: CodedCrops) -> None:
-        super().__init__(name, model, schedule, run, seed=7)
+    def __init__(
+        self, name: str, model: VividSynthesis, schedule: LookSchedule, run: Run, seed: int, coded: CodedCrops
+    ) -> None:
+        super().__init__(name, model, schedule, run, seed)
         self.coded, self.share = coded, ranks.slice_of(schedule.batch)
         self.others["memory"] = self.memory = Memory(run.device)
 
@@ -321,6 +333,7 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
     """Run the stages, write `NAME.safetensors` into the run's folder and return its path.
 
     Raises:
+        RecipeError: The recipe's strength has another number of levels than the release.
         WeightsError: The run names no SqueezeNet, or a file that is none.
     """
     if run.features is None:
@@ -330,6 +343,9 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
     network, released = SqueezeNet.read(run.features).to(run.device), release.load(recipe.weights)
     parts = {name: released.part(name) for name in ("analysis", "quantizer", "synthesis")}
     record = released.record
+    levels = record.transforms["levels"]
+    if recipe.strength is not None and len(recipe.strength) != levels:
+        raise RecipeError(f"strength: {len(recipe.strength)} numbers for the release's {levels} levels", recipe.name)
     modules = Modules.build(record.transforms, record.dimensions, record.codewords, parts, run.device)
     torch.manual_seed(recipe.seed)
     model = VividSynthesis(modules.synthesis.config).to(run.device)
@@ -338,7 +354,7 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
         found = looks.load(recipe.look, parts["synthesis"], None).tensors
         begin = {name: torch.from_numpy(tensor) for name, tensor in found.items()}
     model.load_state_dict(begin, strict=False)
-    first, second = recipe.stages.features, recipe.stages.adversarial
+    first, second, seed = recipe.stages.features, recipe.stages.adversarial, recipe.seed + 7
     saved: dict[str, Any] = run.once(
         f"{recipe.name}-coded", lambda: vars(coded_crops(released, modules, photos, first, recipe.seed))
     )
@@ -349,11 +365,11 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
         stage.analysis, stage.validation = modules.analysis, held_back(photos, run.device)
         return stage
 
-    model = loop.train(prepared(LookStage(f"{recipe.name}-features", model, first, run, coded)))
+    model = loop.train(prepared(LookStage(f"{recipe.name}-features", model, first, run, seed, coded)))
     if second is not None:
         torch.manual_seed(recipe.seed + 9)  # so that a run stopped between the stages meets the same adversary
         judge = Discriminator(list(HEADS.values()), modules.synthesis.state_dict()["coarse.0.scale"]).to(run.device)
-        game = AdversarialLookStage(f"{recipe.name}-adversarial", model, second, run, coded)
+        game = AdversarialLookStage(f"{recipe.name}-adversarial", model, second, run, seed, coded)
         game.against(judge)
         model = loop.train(prepared(game))
     path = run.folder / f"{recipe.name}.safetensors"
