@@ -91,6 +91,27 @@ def test_a_stage_with_an_adversary_resumes_with_it(tmp_path):
     assert same(whole, run(tmp_path / "alone"))  # which the adversary here only looks at
 
 
+def test_what_is_written_for_tensorboard_is_closed_however_a_stage_ends(tmp_path, monkeypatch):
+    class Writer:
+        open = 0
+
+        def __init__(self):
+            Writer.open += 1
+
+        def add_scalar(self, *_):
+            assert self.open == 1
+
+        def close(self):
+            Writer.open -= 1
+
+    monkeypatch.setattr(loop, "_tensorboard", lambda stage: Writer())
+    with pytest.raises(Unfinished):
+        run(tmp_path, minutes=0)
+    assert Writer.open == 0
+    run(tmp_path, schedule=SCHEDULE.model_copy(update={"line_search": True}))
+    assert Writer.open == 0
+
+
 def test_a_line_search_ends_at_the_best_place_and_is_made_once(tmp_path):
     schedule = SCHEDULE.model_copy(update={"line_search": True, "ema": 0.5})
     found, plain = run(tmp_path / "a", schedule=schedule), run(tmp_path / "b")

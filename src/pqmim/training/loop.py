@@ -4,6 +4,7 @@ import copy
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, cast
 
 import torch
@@ -29,11 +30,22 @@ def train(stage: Stage[Model, Data]) -> Model:
     Raises:
         Unfinished: The run's time is over before the steps are.
     """
-    schedule, run = stage.schedule, stage.run
+    schedule = stage.schedule
     ranks.broadcast_(stage.model.state_dict().values())  # eigenvectors may differ from machine to machine
     if schedule.compile:
         compile_blocks(stage.model)
-    state, log = State(stage), Log(stage)
+    state = State(stage)
+    with closing(Log(stage)) as log:
+        _run(stage, state, log)
+        if schedule.line_search:
+            _search(stage, state, log)
+    found: Any = state.average.module
+    return cast(Model, found)
+
+
+def _run(stage: Stage[Model, Data], state: "State", log: "Log") -> None:
+    """The steps that are not made yet."""
+    schedule, run = stage.schedule, stage.run
     with ThreadPoolExecutor(1) as pool, log.bar(state.step):
         upcoming = pool.submit(stage.batch, state.step)
         for number in range(state.step, schedule.steps):
@@ -50,10 +62,6 @@ def train(stage: Stage[Model, Data]) -> Model:
                 done = f"step {state.step} of {schedule.steps}"
                 raise Unfinished(f"stopped in time at {done}: run it again to resume", stage.name)
         upcoming.cancel()
-    if schedule.line_search:
-        _search(stage, state, log)
-    found: Any = state.average.module
-    return cast(Model, found)
 
 
 def _stepped(stage: Stage[Model, Data], state: "State", data: Data, number: int) -> Figures:
@@ -92,7 +100,7 @@ class State:
 
     @property
     def old(self) -> bool:
-        """Whether the last checkpoint is."""
+        """Whether the last checkpoint is older than the schedule's `save_seconds`."""
         return time.monotonic() - self._saved_at > self.stage.schedule.save_seconds
 
     def save(self) -> None:
@@ -140,6 +148,11 @@ class Log:
         self.started = time.monotonic()
         self._writer = _tensorboard(stage) if ranks.first() else None
         self._bar: Any = None
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer still holds, and end its thread."""
+        if self._writer is not None:
+            self._writer.close()
 
     def bar(self, first: int) -> Any:
         """A bar of all steps, of which `first` are made."""
