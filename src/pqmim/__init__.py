@@ -158,7 +158,7 @@ def generate(
         width: pixels.
         height: pixels.
         quality: whose codes are drawn, 0 to 100.
-        seed: draws the same picture on every machine.
+        seed: draws the same picture again on the same machine; another may round otherwise and draw another one.
         temperature: 1 draws as often as the model says, less keeps to what is likely.
 
     Raises:

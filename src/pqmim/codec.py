@@ -286,7 +286,7 @@ class Codec:
             width: in pixels.
             height: in pixels.
             quality: how much detail is drawn.
-            seed: draws the same codes on every machine.
+            seed: draws the same codes again on the same machine; on every machine where `steps` are given, see `drawing`.
             temperature: 1 draws as often as the prior says, less keeps to what is likely.
             steps: None draws structure at an eighth of the size first, see `drawing`; a number draws at full size
                 alone, see `draw`.
@@ -315,8 +315,9 @@ class Codec:
     ) -> Image.Image:
         """The picture in a .pqm file, with the region of `mask` (H, W) bool drawn anew from its surroundings.
 
-        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn, see `generate`. Raises as `receive`
-        and `draw` do, and `BadArgument` where the mask has another size than the picture.
+        Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn. For `seed` and all that follows it
+        see `generate`. Raises as `receive` and `draw` do, and `BadArgument` where the mask has another size than the
+        picture.
         """
         received = self.receive(data)
         header = received.header

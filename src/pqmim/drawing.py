@@ -13,6 +13,10 @@ drawn joins it.
 One pass of the prior draws few codes of a position, since those of one pass do not know of each other: at most 4
 sub-quantizers where they are coarse, 16 where they are fine. The bytes of files are coded by another, shorter schedule;
 this one is the sampler's own. It has all blocks of the prior. The weights are those of the codec.
+
+At one scale a seed draws the same codes on every machine. Across scales it does so on one machine only: the codes that
+are taken over come from pixels, through the analysis, both in floating point. Another processor, device or version of a
+library may round otherwise, take over another code, and draw another picture from there.
 """
 
 from __future__ import annotations
@@ -134,7 +138,7 @@ def draw_across_scales(
         studio: the codec at the quality that is drawn.
         size: width and height in pixels.
         plan: how.
-        seed: from 0; a seed draws the same codes everywhere.
+        seed: from 0; it draws the same codes again on the same machine, see the module.
         known: what is known of the picture; None: nothing.
 
     Raises:

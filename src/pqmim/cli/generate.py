@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 DETAILS = """\
 Draws all codes of a picture from the model, or those under a mask: a picture of the photo's size,
-white (or opaque) where it shall be painted anew. The same seed gives the same codes everywhere.
+white (or opaque) where it shall be painted anew. The same seed draws the same picture again on the
+same machine; with --order, its codes are the same on every machine.
 
 examples:
   pqmim generate -o dream.png --size 512x512 --seed 3

@@ -11,7 +11,7 @@ from pqmim.coding.range_coder import PRECISION
 from pqmim.errors import BadArgument
 
 COMPLETING = 0.5
-"""Temperature of what was not sent, where nobody says; coarse codes have half of it (see `drawing`).
+"""Temperature of what was not sent, where nobody says; coarse codes have half of it (see `coding.drawing`).
 
 A compromise: where every other position is missing, 1 comes nearest in SqueezeNet distance, and where a file is cut, less.
 """
