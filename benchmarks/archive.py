@@ -57,7 +57,7 @@ def main() -> None:
         second = time.monotonic() - start
         found = verdict(args.photos, Path(archive))
     run = {
-        "command": f"python benchmarks/archive.py photos/ --engine {args.engine} --workers {args.workers}",
+        "command": f"python benchmarks/archive.py photos/ --engine {args.engine} --workers {args.workers} --shard {args.shard}",
         "machine": machine(1),
         "quality": args.quality,
         "effort": 0,

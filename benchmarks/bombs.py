@@ -161,7 +161,7 @@ def main() -> None:
             print(f"{file:36}{rows[file]}", flush=True)
     keys = [f"{way}_{what}" for way in WAYS for what in ("cpu_s", "peak_mb")]
     record = {
-        "command": "python benchmarks/bombs.py --json results/bombs.json",
+        "command": f"python benchmarks/bombs.py --json results/bombs.json --runs {args.runs}",
         "cpu": known["cpu"],
         "versions": known["versions"],
         "most": {key: max(row[key] for row in rows.values()) for key in keys},
