@@ -61,7 +61,12 @@ def add_device_option(parser: argparse.ArgumentParser) -> None:
 def add_codec_options(parser: argparse.ArgumentParser) -> None:
     """What `open_codec` needs to know."""
     add_device_option(parser)
-    parser.add_argument("--threads", type=values.positive, metavar="N", help="CPU threads (default: one a core)")
+    parser.add_argument(
+        "--threads",
+        type=values.positive,
+        metavar="N",
+        help="most CPU threads (default: as many as processors are free; 1 with several --jobs)",
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="other weights than those in the package")
 
 
