@@ -28,7 +28,7 @@ class FakeCodec:
 
     def __init__(self, weights=None, *, device="cpu", threads=None):
         self.opened.append({"weights": weights, "device": device, "threads": threads})
-        self.release = SimpleNamespace(id=0x3AB)
+        self.release = SimpleNamespace(id=0x3AB, digest="0" * 64)
 
     def encode(self, image, quality=50, *, size=None, bpp=None, **options):
         self.encoded.append(options)
