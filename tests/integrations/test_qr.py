@@ -1,4 +1,5 @@
 import io
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ pytest.importorskip("zxingcpp")
 
 from pqmim.bitstream.header import Header
 from pqmim.errors import InvalidImage, PqmimError, UnsupportedFile
-from pqmim.integrations.qr import FORMS, from_base45, read_qr, to_base45, write_qr
+from pqmim.integrations.qr import Form, from_base45, read_qr, to_base45, write_qr
 
 PAGE = "https://example.org/"
+FORMS = get_args(Form)
 DATA = Header(768, 512, 9, 1, framed=False).pack()
 DATA += np.random.default_rng(0).bytes(200 - len(DATA))
 

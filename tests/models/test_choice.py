@@ -6,7 +6,6 @@ import torch
 from pqmim import native
 from pqmim.models import choice as choices
 from pqmim.models.choice import Aim, CompiledChoice, SoftChoice, choice_of
-from pqmim.models.prior.compiled import usable_levels
 from pqmim.models.quantizer import ProductQuantizer
 
 compiled = pytest.mark.skipif(native.library() is None, reason="there is no library")
@@ -33,7 +32,7 @@ def latent():
 
 
 @compiled
-@pytest.mark.parametrize("level", usable_levels() if native.library() else [])
+@pytest.mark.parametrize("level", native.library().levels if native.library() else [])
 @pytest.mark.parametrize("count", [3, 8])
 def test_both_forms_agree(monkeypatch, quantizer, latent, level, count):
     own = CompiledChoice(native.library(), level, quantizer, latent, AIM, count)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from reference_prior import random_codes, random_tensors, tables, tokens
 
+from pqmim import native
 from pqmim.coding.range_coder import RangeDecoder, RangeEncoder
-from pqmim.models.prior.compiled import CompiledPrior, Unavailable, usable_levels
+from pqmim.models.prior.compiled import CompiledPrior, Unavailable
 from pqmim.models.prior.integer import IntegerPrior
 
 LARGER = {"dimensions": (1, 1, 2, 3, 5), "codewords": 64, "width": 64, "heads": 2, "hidden": 72, "blocks": 3}
@@ -17,10 +18,8 @@ SHAPES = [(1, 1), (8, 8), (7, 9), (9, 7), (5, 13), (12, 17)]
 
 def levels() -> list[str]:
     """Levels of instructions that can be tested here: none without a library."""
-    try:
-        return usable_levels()
-    except Unavailable:
-        return []
+    library = native.library()
+    return library.levels if library else []
 
 
 def known_context(prior, codes, known, quality):

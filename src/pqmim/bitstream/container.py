@@ -28,7 +28,7 @@ MOST_CHUNKS = 1 << 32
 """Bytes that all chunks together may take, less one."""
 
 CHECKED_FROM = 100
-"""Bytes from which `compress` to a size spends two on a check, unless it is told otherwise: at most 2 % of the file."""
+"""Bytes from which `compress` to a size spends two on a check: at most 2 % of the file."""
 
 _HEAD = LONGEST + 2 * varint.LONGEST + 2
 _SEAL = 2

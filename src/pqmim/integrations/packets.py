@@ -57,7 +57,6 @@ class Joined:
         received: sound packets, each counted once.
         missing: numbers of the packets that did not come before the last one that did.
         damaged: packets whose check failed; they count as missing.
-        later: bytes that arrived after the first missing packet, of no use without it.
     """
 
     data: bytes = b""
@@ -66,7 +65,6 @@ class Joined:
     received: int = 0
     missing: list[int] = field(default_factory=list)
     damaged: int = 0
-    later: int = 0
 
     @property
     def complete(self) -> bool:
@@ -113,10 +111,9 @@ class Joiner:
         while number in self._parts:
             data += self._parts[number]
             number += 1
-        later = sum(len(part) for place, part in self._parts.items() if place > number)
         missing = [place for place in range(max(self._parts, default=-1)) if place not in self._parts]
         total = None if self._length is None else self._total(self._length)
-        return Joined(data, self._length, total, len(self._parts), missing, self._damaged, later)
+        return Joined(data, self._length, total, len(self._parts), missing, self._damaged)
 
     def _total(self, length: int) -> int:
         """Packets that a file of `length` bytes takes; all but the last are as long as the first."""

@@ -10,7 +10,7 @@ A code holds 2,953 bytes at most. The forms, with the modules a side that 200 by
 
 import importlib
 import io
-from typing import Literal, get_args
+from typing import Literal
 
 from PIL import Image
 
@@ -19,7 +19,6 @@ from pqmim.errors import InvalidImage, PqmimError, UnsupportedFile
 from pqmim.integrations.text import from_text, to_base64url, to_link
 
 Form = Literal["link", "text", "base45", "raw"]
-FORMS: tuple[Form, ...] = get_args(Form)
 
 _BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 

@@ -274,15 +274,6 @@ def passes(level: str) -> bool:
     return selftest.digest((plain, extreme)) == selftest.EXPECTED
 
 
-def usable_levels() -> list[str]:
-    """The levels of instructions that this processor has, the slowest first.
-
-    Raises:
-        Unavailable: there is no library.
-    """
-    return list(_library().levels)
-
-
 def sizes_of(tensors: spec.Tensors) -> Sizes:
     """The sizes of a release's prior.
 
