@@ -25,6 +25,7 @@ from safetensors.numpy import save as save_tensors
 
 from pqmim.coding.schedule import Group
 from pqmim.errors import UnsupportedFile, WeightsError
+from pqmim.files import write_atomically
 
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = "default"
@@ -89,12 +90,15 @@ def save(path: str | os.PathLike[str], record: Record, parts: Mapping[str, Mappi
     """Write a release.
 
     Args:
-        path: of the file, whose folder is made.
+        path: of the file, whose folder is made; a file that exists is replaced.
         record: what it says of itself.
         parts: tensors by name, for each of `PARTS`.
 
     Returns:
         Its id.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     tensors = {f"{part}.{name}": _kept(tensor) for part in PARTS for name, tensor in parts[part].items()}
     facts = _facts(record) | {"format": 2, "id": f"{id_of(record, _part(tensors, 'prior')):03x}"}
@@ -102,8 +106,7 @@ def save(path: str | os.PathLike[str], record: Record, parts: Mapping[str, Mappi
     data = save_tensors(tensors, metadata={KEY: json.dumps(facts)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".part").write_bytes(data)
-    path.with_suffix(".part").replace(path)
+    write_atomically(path, data, force=True)
     return int(facts["id"], 16)
 
 

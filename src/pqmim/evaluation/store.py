@@ -1,6 +1,7 @@
 """What long evaluations keep in a folder, so that a run that was stopped goes on where it stopped."""
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pqmim.files import write_atomically
 
 Arrays = dict[str, NDArray[np.float32]]
 Rgb = NDArray[np.uint8]
@@ -48,10 +51,9 @@ class Store:
             rgb = picture()
             found |= {name: np.asarray(measures[name](rgb), np.float32) for name in missing}
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part = path.with_suffix(".part.npz")
-                np.savez(part, **found)  # type: ignore[arg-type]  # numpy's stubs know no names but allow_pickle
-                part.replace(path)
+                whole = io.BytesIO()
+                np.savez(whole, **found)  # type: ignore[arg-type]  # numpy's stubs know no names but allow_pickle
+                _write(path, whole.getvalue())
         return {name.partition("@")[0]: found[name] for name in measures}
 
 
@@ -62,6 +64,4 @@ def digest(value: Any) -> str:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_atomically(path, data, force=True)

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from pqmim.errors import WeightsError
+from pqmim.files import write_atomically
 from pqmim.models.transforms import TransformConfig
 
 RECORD = "pqmim-baseline"
@@ -30,13 +31,12 @@ class Record:
 
 
 def save(path: Path, record: Record, model: nn.Module, tables: Tables) -> None:
-    """Write weights, matrices in half precision as in our own releases: beside the target, then renamed."""
+    """Write weights, matrices in half precision as in our own releases; a file that exists is replaced."""
     tensors = {f"model.{key}": _halved(tensor).contiguous().cpu() for key, tensor in model.state_dict().items()}
     tensors |= {f"tables.{key}": torch.from_numpy(table) for key, table in tables.items()}
     told = {"format": 1, "kind": record.kind, "transforms": asdict(record.transforms), record.kind: record.sizes}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path.with_suffix(".part"), metadata={RECORD: json.dumps(told)})
-    path.with_suffix(".part").replace(path)
+    write_atomically(path, save_tensors(tensors, metadata={RECORD: json.dumps(told)}), force=True)
 
 
 def load(path: str | Path, kind: str, build: Callable[[Record], Model], device: torch.device) -> tuple[Model, Tables]:
