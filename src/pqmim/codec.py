@@ -286,9 +286,9 @@ class Codec:
             width: in pixels.
             height: in pixels.
             quality: how much detail is drawn.
-            seed: draws the same codes again on the same machine; on every machine where `steps` are given, see `drawing`.
+            seed: draws the same codes again on the same machine; on every machine where `steps` are given, see `drawing.py`.
             temperature: 1 draws as often as the prior says, less keeps to what is likely.
-            steps: None draws structure at an eighth of the size first, see `drawing`; a number draws at full size
+            steps: None draws structure at an eighth of the size first, see `drawing.py`; a number draws at full size
                 alone, see `draw`.
             look: see `render`.
 

@@ -27,7 +27,12 @@ STEP = 0.047  # about what one step of quality adds to the logarithm of the size
 EFFORT, MOST_EFFORT = 4, 99  # steps that refine the choice of codes: by default, and at most
 LARGE = 8_000_000  # pixels beyond which the default is none, since seconds grow dearer than bytes
 
-ENOUGH = 1.06  # of the room: what a step of quality adds, and a cut of so much costs no more
+ENOUGH = 1.06
+"""A payload longer than its room by at most this factor is taken, and its end is cut off.
+
+A step of quality adds about as much (`STEP`), so that hardly any other quality comes nearer. What is cut off costs no
+more quality than the next lower step would.
+"""
 
 SMALL, SHIFT = 20, 24
 """Qualities below SMALL may be coded at half the size, at a quality that is SHIFT higher: about the same rate."""

@@ -38,7 +38,11 @@ FEW = 1 / 16
 
 UNKNOWN_COLOUR = b"\x80"  # of a flat picture whose colour has not come
 
-ALONE = 16  # positions on each side of a grid in whose middle nothing is known, nor the picture's edge
+ALONE = 16
+"""Positions on each side of an empty grid, in whose middle the prior is asked what it expects where nothing is known.
+
+The grid is two attention windows wide, so that the middle lies away from the picture's edges.
+"""
 
 
 def prior_of(release: Release, form: Form = "auto", device: str = "cpu", threads: int | None = None) -> Prior:

@@ -4,7 +4,7 @@ import argparse
 import re
 
 SMALLEST = 12
-"""Bytes of the longest short header, and three more."""
+"""The least size of a file that may be asked for, in bytes: a bare header takes at most 9, and leaves 3 for codes."""
 
 _UNITS = {"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9}
 

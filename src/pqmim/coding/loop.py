@@ -138,7 +138,7 @@ def drawing_turns(grid: Grid, drawing: Drawing) -> Iterator[Turn]:
 
 
 def draw(grid: Grid, context: Context, sampler: Sampler, drawing: Drawing = DRAWING) -> None:
-    """Draw all codes that are not known, in an order made for it: see `drawing`."""
+    """Draw all codes that are not known, in an order made for it: see `coding.drawing`."""
     unknown = ~grid.known
     order = list(drawing_turns(grid, drawing.heated(sampler.heat)))
     sample(grid, context, order, sampler)

@@ -52,9 +52,10 @@ def bd_rate(reference: Curve, test: Curve, qualities: tuple[float, float] | None
 def compare(reference: Curve, tests: Mapping[str, Curve], band: tuple[float, float]) -> Row | None:
     """BD-rates of several codecs in one band of the reference's rates, over one interval of qualities.
 
-    The interval is what the reference and the first codec reach within the band: the first one whose curve is one and
-    that reaches at least half of the reference's part. Codecs that do not reach all of it have no cell, so that none
-    of them narrows what the first one is told over.
+    The interval is what the reference and one of the codecs both reach within the band. That codec is the first of
+    `tests` whose curve is valid (see `bd_rate`) and reaches at least half of the reference's part of the band. All
+    others are compared over the same interval. A codec that misses an end of it by more than `SLACK` has no percentage:
+    a shorter curve does not narrow the interval of the rest.
 
     Args:
         reference: The curve whose rates the band is of.

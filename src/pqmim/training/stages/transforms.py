@@ -101,7 +101,11 @@ def fixed(module: nn.Module) -> Iterator[None]:
 
 
 def squared_error(decoded: Tensor, image: Tensor) -> Tensor:
-    """Mean squared error (B,) of decoded pictures, clipped as a decoder clips them, but for the half that rounds back."""
+    """Mean squared error (B,) of decoded pictures, their values clipped to -0.5..255.5.
+
+    A decoder rounds, and clips to 0..255. A value less than a half beyond that range still rounds into it, as values
+    within the range do to their neighbours, so it counts as it is and keeps its gradient.
+    """
     return (decoded.float().clamp(-0.5, 255.5) - image).square().mean((1, 2, 3))
 
 
