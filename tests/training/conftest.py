@@ -55,5 +55,5 @@ def release(recipe, folder, tmp_path_factory):
     proxy.start(photos.train)
     proxy.typical.fill_(100.0)
     path = out / "tiny.safetensors"
-    pipeline.release(path, pipeline.joint_codec(plan, fit(proxy, photos, plan, Run(out))), plan.reach)
+    pipeline.release(path, pipeline.joint_codec(plan, fit(proxy, photos, plan, Run(out))), plan.rates)
     return path

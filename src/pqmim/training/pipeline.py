@@ -1,9 +1,11 @@
 """From photos to released weights: the stages in order, each resumed where it stopped."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -88,7 +90,7 @@ def train_codec(plan: Recipe, photos: Photos, run: Run, last: str | None = None)
     released = run.folder / f"{plan.name}.safetensors"
     if ranks.first():
         model = model.cpu()
-        release(released, model, plan.reach)
+        release(released, model, plan.rates)
         keep_original(run.folder / f"{plan.name}-prior.safetensors", model.prior, model.codec)
     return released
 
@@ -128,16 +130,16 @@ def keep_original(path: Path, prior: MaskedPrior, codec: QuantizedCodec) -> None
     save_file(tensors, path)
 
 
-def release(path: Path, model: JointCodec, dial: tuple[float, float]) -> int:
+def release(path: Path, model: JointCodec, dial: Sequence[float]) -> int:
     """Write released weights; returns their id.
 
     Args:
         path: The file to write.
         model: On the CPU.
-        dial: Rates of quality 100 and of quality 0.
+        dial: Rates at qualities evenly apart, from 100 down to 0.
     """
-    first, last = dial
-    dialled = [round(last + (first - last) * q / 100, 4) for q in range(QUALITIES)]
+    qualities = np.linspace(QUALITIES - 1, 0, len(dial))
+    dialled: list[float] = np.interp(np.arange(QUALITIES), qualities[::-1], dial[::-1]).round(4).tolist()
     rates, codec = torch.tensor(dialled), model.codec
     record = releases.Record(
         transforms=asdict(codec.analysis.config),

@@ -297,8 +297,11 @@ class Recipe(BaseRecipe):
     """What is trained."""
     finest: float = Field(gt=0)
     """The price of a bit at quality 100, where gains are those of the first lambda."""
-    dial: tuple[float, float] | None = None
-    """Rates of quality 100 and of quality 0, where rate 1 has the first lambda; all of them where none are named."""
+    dial: list[float] | None = Field(None, min_length=2)
+    """Rates at qualities evenly apart, from 100 down to 0, straight lines between; rate 1 has the first lambda.
+
+    From 0 to the last lambda where none are named.
+    """
     price_scale: float = Field(1.0, gt=0)
     """The price of a bit in released files, of that in training."""
     quantizer: Quantizer = Quantizer()
@@ -313,6 +316,8 @@ class Recipe(BaseRecipe):
         needed = [] if self.start == "release" else ["transforms", "quantizer", "prior"]
         if missing := [name for name in needed if getattr(self.stages, name) is None]:
             raise ValueError(f"stages: a recipe that starts from {self.start} needs {' and '.join(missing)}")
+        if self.rates != sorted(set(self.rates)) or self.rates[0] < 0 or self.rates[-1] > len(self.lambdas):
+            raise ValueError(f"dial: rates rise from 0 at least to {len(self.lambdas)} at most")
         if self.stages.transforms is not None and self.stages.quantizer is None:
             raise ValueError("stages: new transforms need the stage quantizer")
         if self.quantizer.kept and self.start != "release":
@@ -337,9 +342,14 @@ class Recipe(BaseRecipe):
         return self.from_release or self.quantizer.kept
 
     @property
+    def rates(self) -> list[float]:
+        """Rates at qualities evenly apart, from 100 down to 0."""
+        return self.dial or [0.0, float(len(self.lambdas))]
+
+    @property
     def reach(self) -> tuple[float, float]:
         """Rates of quality 100 and of quality 0."""
-        return self.dial or (0.0, float(len(self.lambdas)))
+        return self.rates[0], self.rates[-1]
 
 
 def load(path: str | Path) -> BaseRecipe:
