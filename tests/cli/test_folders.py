@@ -102,6 +102,32 @@ def test_a_process_that_dies_is_told(run, tree, codec, monkeypatch):
     assert status == 1 and "a process died" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_interrupt_leaves_every_finished_file_in_the_list(run, tree, monkeypatch, jobs):
+    def interrupt(line, file=None):
+        raise KeyboardInterrupt
+
+    (tree / "deep" / "bad.png").unlink()
+    words = ["compress", "-r", "in", "-o", "out", "--jobs", jobs]
+    monkeypatch.setattr(workers, "START_METHOD", "fork")
+    with monkeypatch.context() as patch:
+        patch.setattr("pqmim.cli.work.say", interrupt)
+        assert run(*words)[0] == 130
+    rows = [json.loads(line) for line in Path("out/pqmim.jsonl").read_text().splitlines()]
+    done = {f"out/{name}" for name in files("out") if name.endswith(".pqm")}
+    assert {row["output"] for row in rows} == done
+    status, _, err = run(*words)
+    assert status == 0 and f"{len(done)} done before" in err
+
+
+def test_the_row_after_half_a_line_counts(run, tree):
+    Path("out").mkdir()
+    Path("out/pqmim.jsonl").write_text('{"file": "half a li')
+    assert run("compress", "in", "-o", "out")[0] == 0
+    assert run("compress", "in", "-o", "out") == (0, b"", "")
+    assert len(Path("out/pqmim.jsonl").read_text().splitlines()) == 3
+
+
 def test_weights_that_no_process_can_open(run, tree, codec, monkeypatch):
     def __init__(self, weights=None, *, device="cpu", threads=None):
         raise pqmim.UnsupportedFile("no weights", weights)

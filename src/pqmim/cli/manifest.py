@@ -20,12 +20,14 @@ class Manifest:
         self._path, self._settings = path, settings
         self._rows: dict[str, dict[str, Any]] = {}
         self._file: TextIO | None = None
+        self._ends_whole = True
         self._read()
 
     def _read(self) -> None:
         try:
             with open(self._path, encoding="utf-8", errors="replace") as file:
                 for line in file:
+                    self._ends_whole = line.endswith("\n")
                     try:
                         row = json.loads(line)
                         if "error" not in row:  # what failed leaves an earlier result as it is
@@ -44,6 +46,8 @@ class Manifest:
         """Keep the result of a job."""
         if self._file is None:
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - see `close`
+            if not self._ends_whole:  # a machine that died left half a line, which must not take the next row with it
+                self._file.write("\n")
         self._file.write(json.dumps(facts | self._key(job)) + "\n")
         self._file.flush()
 

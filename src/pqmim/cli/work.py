@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -109,22 +110,23 @@ class Batch:
             The exit status: 1 where one failed, else the largest that an outcome asks for.
         """
         start = time.monotonic()
-        try:
-            for job, outcome in self._outcomes(task, opener) if self.jobs else ():
-                self._take(job, outcome)
-        finally:
+        with ExitStack() as stack:
             if self._manifest is not None:
-                self._manifest.close()
+                stack.callback(self._manifest.close)
+            for job, outcome in self._outcomes(task, opener, stack) if self.jobs else ():
+                self._take(job, outcome)
         if self._planned > 2:
             say(self._summary(time.monotonic() - start), sys.stderr)
         return 1 if self._failed else self._status
 
-    def _outcomes(self, task: Task, opener: Opener) -> Iterable[tuple[Job, Outcome]]:
+    def _outcomes(self, task: Task, opener: Opener, stack: ExitStack) -> Iterable[tuple[Job, Outcome]]:
         workers = min(self.options.workers, len(self.jobs))
         if workers > 1:
-            from pqmim.cli.workers import outcomes
+            from pqmim.cli.workers import Pool
 
-            return _with_bar(outcomes(task, opener, self.jobs, workers), len(self.jobs))
+            pool = Pool(workers, opener, self._keep)
+            stack.callback(pool.close)
+            return _with_bar(pool.outcomes(task, self.jobs), len(self.jobs))
         codec = opener()
         if len(self.jobs) > 1:
             return _with_bar(((job, attempt(task, codec, job)) for job in self.jobs), len(self.jobs))
@@ -132,24 +134,30 @@ class Batch:
             return [(self.jobs[0], attempt(task, codec, self.jobs[0]))]
 
     def _take(self, job: Job, outcome: Outcome) -> None:
-        facts = {"file": job.source} | ({} if job.target == STREAM else {"output": job.target}) | outcome.facts
+        facts = self._keep(job, outcome)
         if outcome.error is not None:
             self._failed += 1
-            facts["error"] = outcome.error
             say(f"pqmim: {outcome.error}", sys.stderr)
         else:
             self._status = max(self._status, outcome.status)
             self._bytes_in += os.path.getsize(job.source) if os.path.isfile(job.source) else 0
             self._bytes_out += outcome.facts.get("bytes", 0)
             note(job.name, outcome.notes)
-        if outcome.notes:
-            facts["notes"] = list(outcome.notes)
         if self.options.json:
             say(json.dumps(facts))
         elif outcome.line is not None:
             say(outcome.line)
+
+    def _keep(self, job: Job, outcome: Outcome) -> dict[str, Any]:
+        """Write an outcome into the list, before anything is printed, which may fail; returns its facts."""
+        facts = {"file": job.source} | ({} if job.target == STREAM else {"output": job.target}) | outcome.facts
+        if outcome.error is not None:
+            facts["error"] = outcome.error
+        if outcome.notes:
+            facts["notes"] = list(outcome.notes)
         if self._manifest is not None:
             self._manifest.add(job, facts)
+        return facts
 
     def _summary(self, seconds: float) -> str:
         done = self._planned - self._failed - self._before - self._skipped

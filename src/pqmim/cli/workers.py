@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -23,29 +23,49 @@ _codec: Any = None
 _failure: str | None = None
 
 
-def outcomes(task: Task, opener: Opener, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Outcome]]:
-    """What becomes of the jobs, as they get done.
+class Pool:
+    """Processes that take jobs, until `close`.
 
-    Raises:
-        PqmimError: a process died, as it does where memory runs out.
+    Args:
+        count: of processes.
+        opener: of each one's codec.
+        keep: gets the jobs that were done and whose outcome nobody took, as after an interrupt.
     """
-    context = multiprocessing.get_context(START_METHOD)
-    pool = ProcessPoolExecutor(workers, context, _begin, (opener,))
-    waiting: dict[Future[Outcome], Job] = {}
-    left = iter(jobs)
-    try:
-        while True:
-            while len(waiting) < AHEAD * workers and (job := next(left, None)) is not None:
-                waiting[pool.submit(_work, task, job)] = job
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), future.result()
-    except BrokenProcessPool as error:
-        message = "a process died, perhaps for want of memory: try fewer --jobs; the same command goes on from here"
-        raise PqmimError(message) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+
+    def __init__(self, count: int, opener: Opener, keep: Callable[[Job, Outcome], object]) -> None:
+        context = multiprocessing.get_context(START_METHOD)
+        self._pool = ProcessPoolExecutor(count, context, _begin, (opener,))
+        self._most, self._keep = AHEAD * count, keep
+        self._waiting: dict[Future[Outcome], Job] = {}
+
+    def outcomes(self, task: Task, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """What becomes of the jobs, as they get done.
+
+        Raises:
+            PqmimError: a process died, as it does where memory runs out.
+        """
+        waiting, left = self._waiting, iter(jobs)
+        try:
+            while True:
+                while len(waiting) < self._most and (job := next(left, None)) is not None:
+                    waiting[self._pool.submit(_work, task, job)] = job
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting[future], future.result()
+                    del waiting[future]  # whoever asks for the next outcome has taken this one
+        except BrokenProcessPool as error:
+            message = "a process died, perhaps for want of memory: try fewer --jobs; the same command goes on from here"
+            raise PqmimError(message) from error
+
+    def close(self) -> None:
+        """Wait for the jobs that have begun, and drop the others."""
+        try:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        finally:
+            for future, job in self._waiting.items():
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._keep(job, future.result())
 
 
 def _begin(opener: Opener) -> None:
