@@ -118,3 +118,12 @@ def test_the_map_of_what_is_invented(run, photo):
     assert run("decompress", "photo.pqm", "a.png", "--show-invented", "--look", "vivid", "--variants", "2")[0] == 0
     with Image.open("a-2-invented.png") as image:
         assert (image.mode, image.size, image.getpixel((0, 0))) == ("L", (24, 16), 128)
+
+
+def test_a_usage_error_names_the_verb_in_one_line(run, here, capsysbinary):
+    with pytest.raises(SystemExit) as stop:
+        run("view")
+    assert stop.value.code == 2
+    assert capsysbinary.readouterr().err.decode() == (
+        "usage: pqmim view PHOTO.pqm [options]\npqmim view: error: the following arguments are required: PHOTO.pqm\n"
+    )

@@ -56,7 +56,7 @@ def build() -> argparse.ArgumentParser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"pqmim {__version__}")
     parser.set_defaults(run=None)
-    verbs = parser.add_subparsers(metavar="VERB", title="verbs")
+    verbs = parser.add_subparsers(prog="pqmim", metavar="VERB", title="verbs")
     for verb in VERBS:
         verb.add_to(verbs)
     parser.set_defaults(verbs=verbs.choices)
