@@ -1,7 +1,9 @@
 """Words of the command line to values, for argparse."""
 
 import argparse
+import math
 import re
+from collections.abc import Callable
 
 SMALLEST = 12
 """The least size of a file that may be asked for, in bytes: a bare header takes at most 9, and leaves 3 for codes."""
@@ -52,22 +54,22 @@ def pixels(text: str) -> int:
 
 def bpp(text: str) -> float:
     """Bits a pixel."""
-    return _number(text, 0, 100, "a number of bits a pixel")
+    return _number(text, lambda value: 0 < value <= 100, "a number of bits a pixel above 0 and at most 100")
 
 
 def psnr(text: str) -> float:
     """Decibels."""
-    return _number(text, 10, 60, "a number of dB from 10 to 60")
+    return _number(text, lambda value: 10 <= value <= 60, "a number of dB from 10 to 60")
 
 
 def msssim(text: str) -> float:
     """Structural similarity."""
-    return _number(text, 0, 1, "a number between 0 and 1")
+    return _number(text, lambda value: 0 < value < 1, "a number above 0 and below 1")
 
 
 def temperature(text: str) -> float:
     """Of what is drawn."""
-    return _number(text, 0, 16, "a number above 0 and at most 16")
+    return _number(text, lambda value: 0 < value <= 16, "a number above 0 and at most 16")
 
 
 def look(text: str) -> float:
@@ -99,12 +101,12 @@ def _whole(text: str, least: int, most: int) -> int:
     return int(text)
 
 
-def _number(text: str, above: float, most: float, kind: str) -> float:
+def _number(text: str, fits: Callable[[float], bool], kind: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = above
-    if not above < value <= most:
+        value = math.nan
+    if not fits(value):
         raise argparse.ArgumentTypeError(f"{text} is not {kind}")
     return value
 
