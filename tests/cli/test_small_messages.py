@@ -32,6 +32,7 @@ def test_a_photo_becomes_a_post(run, photo):
     status, out, _ = run("text", "photo.png", "--base2048", "--json")
     facts = json.loads(out)
     assert (status, facts["bytes"], facts["characters"], len(facts["text"])) == (0, 385, 280, 280)
+    assert json.loads(run("text", "photo.png", "--base2048", "--json", "--size", "200")[1])["bytes"] == 200
     assert run("text", "photo.png", "-o", "post.txt")[0] == 0
     assert os.path.getsize("post.txt") == 267 + 1
 

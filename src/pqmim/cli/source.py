@@ -11,14 +11,14 @@ from pqmim.cli.streams import read
 from pqmim.errors import PqmimError
 
 
-def add_size_option(parser: argparse.ArgumentParser, default: int) -> None:
-    """How small a photo is made before it is sent."""
+def add_size_option(parser: argparse.ArgumentParser, default: int | None, told: str | None = None) -> None:
+    """How small a photo is made before it is sent; `told` says what the default is, where it depends."""
     parser.add_argument(
         "--size",
         type=values.byte_size,
         default=default,
         metavar="BYTES",
-        help=f"of a photo that is no .pqm file yet (default: {default})",
+        help=f"of a photo that is no .pqm file yet (default: {told or default})",
     )
 
 

@@ -10,8 +10,8 @@ from pqmim.cli.source import add_size_option, output_of, small_file, write_pictu
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
 
-FORMS = {"base64url": 200, "base2048": 385}
-"""Bytes that a post of 280 characters holds, by form; base64url has room for ten more."""
+SIZE, POST = 200, 385
+"""Bytes of a photo, unless told otherwise: of base64url, and of base2048, of which a post of 280 characters holds so many."""
 
 DETAILS = """\
 A post of 280 characters holds 210 bytes as base64url, and 385 as base2048. --link makes an address
@@ -38,7 +38,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("-o", "--output", metavar="OUTPUT", help="the file to write (default: the screen)")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument("--read", action="store_true", help="text to a picture, or to a .pqm file")
-    add_size_option(parser, 200)
+    add_size_option(parser, None, f"{SIZE}, or {POST} with --base2048")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--base2048", action="store_true", help="11 bits a character, for posts")
     forms.add_argument("--link", metavar="ADDRESS", help="of a page that decodes what stands after its #")
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, output: str | None) -> int:
     from pqmim.integrations.text import to_base64url, to_base2048, to_link
 
-    if args.base2048 and args.size == FORMS["base64url"]:
-        args.size = FORMS["base2048"]
+    if args.size is None:
+        args.size = POST if args.base2048 else SIZE
     data = small_file(args)
     text = to_link(data, args.link) if args.link else to_base2048(data) if args.base2048 else to_base64url(data)
     if output not in (None, STREAM):
