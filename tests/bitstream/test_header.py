@@ -2,7 +2,7 @@
 
 import pytest
 
-from pqmim.bitstream.header import BARE_FIELDS, COMMON_SIZES, FIELDS, HEIGHT, WIDTH, Header, Kind
+from pqmim.bitstream.header import BARE_FIELDS, COMMON_SIZES, FIELDS, HEIGHT, WIDTH, Header, Kind, begins
 from pqmim.errors import DamagedFile, TooShort, UnsupportedFile
 
 
@@ -190,3 +190,9 @@ def test_bounds_are_those_of_the_document():
         "width": (0, 1, 65536),
         "height": (0, 1, 65536),
     }
+
+
+@pytest.mark.parametrize("data", [b"", b"\xd0", KODAK[:-1], MAGIC.encode(), b"\x89PNG\r\n\x1a\n" * 2])
+def test_what_begins_as_a_file_has_a_whole_header(data):
+    assert begins(KODAK) and begins(KODAK + b"payload")
+    assert not begins(data)

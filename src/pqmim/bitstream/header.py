@@ -18,7 +18,7 @@ from enum import IntEnum
 from operator import index
 from typing import NamedTuple
 
-from pqmim.errors import DamagedFile, TooShort, UnsupportedFile
+from pqmim.errors import DamagedFile, PqmimError, TooShort, UnsupportedFile
 
 VERSION = 2
 
@@ -170,6 +170,15 @@ class Header:
             checked=bool(form) and form % 2 == 0,
         )
         return header, start + reader.taken // 8
+
+
+def begins(data: bytes) -> bool:
+    """Whether bytes begin as a .pqm file does: with a whole header, which no text in ASCII is."""
+    try:
+        Header.parse(data)
+    except PqmimError:
+        return False
+    return True
 
 
 def _first_byte(form: int) -> int:

@@ -3,12 +3,12 @@
 import argparse
 from typing import Any
 
+from pqmim.bitstream.header import begins
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import note, waiting
 from pqmim.cli.options import open_codec
 from pqmim.cli.streams import read
-from pqmim.errors import PqmimError
 
 
 def add_size_option(parser: argparse.ArgumentParser, default: int | None, told: str | None = None) -> None:
@@ -33,24 +33,13 @@ def output_of(args: argparse.Namespace) -> str | None:
 def small_file(args: argparse.Namespace) -> bytes:
     """The bytes of `args.path`, made of a photo to `args.size` bytes where it is one."""
     data = read(args.path)
-    if is_file(data):
+    if begins(data):
         return data
     source: Any = data if args.path == STREAM else args.path
     with waiting(f"{args.path}: compressing"):
         encoded = open_codec(args).encode(source, size=args.size)
     note(Job(args.path).name, encoded.notes)
     return encoded.data
-
-
-def is_file(data: bytes) -> bool:
-    """Whether these bytes begin as a .pqm file does."""
-    from pqmim.bitstream.header import Header
-
-    try:
-        Header.parse(data)
-    except PqmimError:
-        return False
-    return True
 
 
 def write_picture(args: argparse.Namespace, data: bytes, target: str) -> dict[str, Any]:

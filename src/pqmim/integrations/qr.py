@@ -14,7 +14,7 @@ from typing import Literal
 
 from PIL import Image
 
-from pqmim.bitstream.header import Header
+from pqmim.bitstream.header import begins
 from pqmim.errors import InvalidImage, PqmimError, UnsupportedFile
 from pqmim.integrations.text import from_text, to_base64url, to_link
 
@@ -80,30 +80,21 @@ def read_qr(image: Image.Image) -> bytes:
         raise InvalidImage("there is no QR code that can be read: let it fill the picture, sharp and evenly lit")
     for code in codes:
         data = _content(code.bytes)
-        if _is_file(data):
+        if begins(data):
             return data
     raise UnsupportedFile("the QR code carries no .pqm file")
 
 
-def _is_file(data: bytes) -> bool:
-    """Whether this begins as a .pqm file does, which no text in ASCII is."""
-    try:
-        Header.parse(data)
-    except PqmimError:
-        return False
-    return True
-
-
 def _content(content: bytes) -> bytes:
     """The file in what a code says, or nothing."""
-    if _is_file(content):
+    if begins(content):
         return content
     for decoded in (from_text, from_base45):
         try:
             data = decoded(content.decode("ascii"))
         except (PqmimError, UnicodeDecodeError):
             continue
-        if _is_file(data):
+        if begins(data):
             return data
     return b""
 
