@@ -28,6 +28,14 @@ def test_text_and_back(run, photo, packed):
     assert run("text", "--read", "-", "back.png", stdin=out)[:2] == (0, b"back.png: from text of 200 bytes\n")
 
 
+@pytest.mark.parametrize("output", ["out.pqm", "-"])
+def test_text_of_something_else_is_not_written(run, here, output):
+    Path("words.txt").write_text("aGVsbG8gd29ybGQ")
+    status, out, err = run("text", "--read", "words.txt", output)
+    assert (status, out) == (1, b"") and err.startswith("pqmim: words.txt: this is not a .pqm file")
+    assert os.listdir() == ["words.txt"]
+
+
 def test_a_photo_becomes_a_post(run, photo):
     status, out, _ = run("text", "photo.png", "--base2048", "--json")
     facts = json.loads(out)
