@@ -81,6 +81,18 @@ def test_lost_packets_are_told(run, photo, packed):
     assert status == 1 and "packet 0 is missing" in err
 
 
+def test_damaged_lines_are_counted(run, photo, packed):
+    _, out, _ = run("packets", "packed.pqm", "--mtu", "51")
+    first, second, *rest = out.splitlines()
+    lines = b"\r\n".join([first, second[:-1], b"", b"no packet \xff", *rest, b"", b""])
+    status, _, err = run("packets", "--join", "-", "back.pqm", stdin=lines)
+    assert status == 0 and "4 of 5 packets arrived" in err and "2 packets were damaged" in err
+    status, _, err = run("packets", "--join", "-", "other.pqm", stdin=b"\n".join([second[:-2], *out.splitlines()]))
+    assert (status, err) == (0, "pqmim: standard input: 1 packet was damaged\n")
+    assert Path("other.pqm").read_bytes() == packed
+    assert "no packet whose check holds" in run("packets", "--join", "-", "none.pqm", stdin=b"\n")[2]
+
+
 def test_packets_of_two_files_do_not_mix(run, photo, packed):
     assert run("packets", "packed.pqm", "-o", "sent/")[0] == 0
     assert "not empty" in run("packets", "packed.pqm", "-o", "sent/")[2]

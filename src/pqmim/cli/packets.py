@@ -108,7 +108,7 @@ def _join(args: argparse.Namespace, output: str) -> int:
     if joined.missing:
         lost.append(f"missing: {', '.join(map(str, joined.missing[:20]))}{' ...' * (len(joined.missing) > 20)}")
     if joined.damaged:
-        lost.append(f"{joined.damaged} packets were damaged")
+        lost.append("1 packet was damaged" if joined.damaged == 1 else f"{joined.damaged} packets were damaged")
     note(Job(args.path).name, lost)
     facts = write_picture(args, joined.data, output) | {"missing": joined.missing, "complete": joined.complete}
     if output != STREAM:
@@ -117,13 +117,13 @@ def _join(args: argparse.Namespace, output: str) -> int:
 
 
 def _packets(path: str) -> list[bytes]:
-    """Files of a folder, or lines of hexadecimal; what is neither counts as damaged."""
+    """Files of a folder, or lines of hexadecimal; a line that is none is an empty packet, which counts as damaged."""
     if os.path.isdir(path):
         return [read(os.path.join(path, name)) for name in sorted(os.listdir(path)) if not name.startswith(".")]
     packets = []
-    for line in read(path).split(b"\n"):
+    for line in filter(bytes.strip, read(path).split(b"\n")):
         try:
             packets.append(bytes.fromhex(line.decode("ascii").strip()))
         except (ValueError, UnicodeDecodeError):
             packets.append(b"")
-    return [packet for packet in packets if packet] or packets
+    return packets
