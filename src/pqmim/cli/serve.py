@@ -1,12 +1,15 @@
 """`pqmim serve`: a page to try the codec on."""
 
 import argparse
+import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 from pqmim.cli import values
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_codec_options, add_limit_option, add_verb, extra_packages, open_codec
+from pqmim.errors import PqmimError
 
 PORT = 8123
 
@@ -45,18 +48,34 @@ def run(args: argparse.Namespace) -> int:
 
         from pqmim.integrations.serve import Limits, make_app
 
-        limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
+    limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
+    host = args.host.strip("[]")
+    with listening(host, args.port) as port:
         say("loading the weights ...", sys.stderr)
-        host = args.host.strip("[]")
         app = make_app(open_codec(args), limits, hosts=[host])
-    address = address_of(host, args.port)
-    say(f"{address} is ready; control-C stops it")
-    if args.open:
-        import webbrowser
+        address = address_of(host, args.port)
+        say(f"{address} is ready; control-C stops it")
+        if args.open:
+            import webbrowser
 
-        webbrowser.open(address)
-    uvicorn.run(app, host=host, port=args.port, log_level="warning")
-    return 0
+            webbrowser.open(address)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        with suppress(KeyboardInterrupt):  # which is how it is stopped
+            server.run(sockets=[port])
+    return 0 if server.started else 1
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket to which browsers can connect already.
+
+    Raises:
+        PqmimError: the port is taken or not allowed, or the address is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise PqmimError(f"cannot be listened on: {error.strerror}", address_of(host, port)) from error
 
 
 def address_of(host: str, port: int) -> str:
