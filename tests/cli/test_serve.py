@@ -1,5 +1,7 @@
 """The page: its port is there before it is announced."""
 
+import errno
+import os
 import socket
 
 import pytest
@@ -13,7 +15,13 @@ def test_a_port_that_is_taken_is_one_sentence(run, here, codec):
         port = other.getsockname()[1]
         status, out, err = run("serve", "--port", port)
     assert (status, out, codec.opened) == (1, b"", [])
-    assert err.startswith(f"pqmim: http://127.0.0.1:{port}/: cannot be listened on: ") and err.count("\n") == 1
+    reason = os.strerror(errno.EADDRINUSE)
+    assert err == f"pqmim: http://127.0.0.1:{port}/: cannot be listened on: {reason}.\n"
+
+
+def test_a_host_that_is_none(run, here):
+    status, _, err = run("serve", "--host", "999.1.1.1")
+    assert status == 1 and err.startswith("pqmim: http://999.1.1.1:8123/: cannot be listened on: ") and "(" not in err
 
 
 def test_the_page_can_be_reached_when_it_is_announced(run, here, monkeypatch):

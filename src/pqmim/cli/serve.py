@@ -75,7 +75,8 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise PqmimError(f"cannot be listened on: {error.strerror}", address_of(host, port)) from error
+        reason = str(error.strerror).partition(" (while")[0]  # Python adds the address, which is the subject here
+        raise PqmimError(f"cannot be listened on: {reason}", address_of(host, port)) from error
 
 
 def address_of(host: str, port: int) -> str:
