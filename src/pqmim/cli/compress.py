@@ -16,6 +16,7 @@ from pqmim.cli.options import (
     add_limit_option,
     add_output_option,
     add_verb,
+    check_json,
     given,
 )
 from pqmim.cli.streams import read, write
@@ -90,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     wanted = Wanted(PICTURES, (".pqm",), args.recursive)
     jobs = pair(args.paths, args.output, wanted) or plan(args.paths, args.output, wanted)
-    if args.json and any(job.target == STREAM for job in jobs):
-        args.fail("--json and the file cannot both go to standard output")
+    for job in jobs:
+        check_json(args, job.target)
     make_folders(jobs, args.output)
     encoding = given(
         quality=args.quality,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pqmim.cli.jobs import check_target
-from pqmim.cli.messages import say
+from pqmim.cli.messages import is_terminal, say
 from pqmim.cli.options import add_codec_options, add_verb, check_device, extra_packages
 from pqmim.errors import PqmimError
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
             perceptual=Perceptual(args.features, args.inception, args.store) if args.perceptual else None,
             published=published,
             earlier=read_results(args.json) if args.update else None,
-            progress=sys.stderr.isatty(),
+            progress=is_terminal(sys.stderr),
         )
         results = evaluate(args.folder, args.codec, options)
         say(_table(results))

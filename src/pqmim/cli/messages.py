@@ -13,10 +13,23 @@ USER_ERRORS = (PqmimError, OSError, MemoryError, RuntimeError, ModuleNotFoundErr
 """What `sentence` may know words for. Of the last two it is only torch, running out of memory or not installed."""
 
 
-def say(line: str, file: TextIO | None = None) -> None:
-    """Print a line, above the progress bar where there is one, whatever characters the names in it have."""
-    file = file or sys.stdout
-    if file is None:  # the shell closed it
+def say(line: str) -> None:
+    """Print a result, above the progress bar where there is one, whatever characters the names in it have."""
+    _print(line, sys.stdout)
+
+
+def warn(line: str) -> None:
+    """Print what is no result, in the same way, on standard error."""
+    _print(line, sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is printed there; a stream that the shell closed is None."""
+    return stream is not None and stream.isatty()
+
+
+def _print(line: str, file: TextIO | None) -> None:
+    if file is None:
         return
     encoding = getattr(file, "encoding", None) or "utf-8"
     line = _printable(line).encode(encoding, "backslashreplace").decode(encoding)
@@ -27,12 +40,12 @@ def say(line: str, file: TextIO | None = None) -> None:
 def note(name: str, lines: Iterable[str]) -> None:
     """Tell what could not be kept of a picture."""
     for line in lines:
-        say(f"pqmim: {name}: {line}", sys.stderr)
+        warn(f"pqmim: {name}: {line}")
 
 
 def complain(error: BaseException, name: str | None = None) -> None:
     """Tell an error of `USER_ERRORS` that came up over the file `name`; raises it again if it is not the user's."""
-    say(f"pqmim: {sentence(error, name)}", sys.stderr)
+    warn(f"pqmim: {sentence(error, name)}")
 
 
 def sentence(error: BaseException, name: str | None = None) -> str:
@@ -53,7 +66,7 @@ def sentence(error: BaseException, name: str | None = None) -> str:
 @contextmanager
 def waiting(label: str) -> Iterator[None]:
     """Show that work is in progress, on a terminal, where it takes longer than a second."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield
         return
     done = threading.Event()

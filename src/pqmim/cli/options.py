@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
+from pqmim.cli.jobs import STREAM
 from pqmim.errors import BadArgument, MissingPackage
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ def add_output_option(parser: argparse.ArgumentParser, default: str) -> None:
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Results for programs."""
     parser.add_argument("--json", action="store_true", help="for programs: JSON objects, one a line")
+
+
+def check_json(args: argparse.Namespace, output: str | None) -> None:
+    """A usage error where both --json and a file would go to standard output."""
+    if args.json and output == STREAM:
+        args.fail("--json and the file cannot both go to standard output")
 
 
 def add_folder_options(parser: argparse.ArgumentParser) -> None:

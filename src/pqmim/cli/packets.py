@@ -8,7 +8,7 @@ from typing import Any
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import note
-from pqmim.cli.options import add_codec_options, add_json_option, add_verb
+from pqmim.cli.options import add_codec_options, add_json_option, add_verb, check_json
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return _split(args, STREAM if output is None else output)
     if output is None:
         args.fail("--join needs the name of a picture or of a .pqm file to write")
+    check_json(args, output)
     return _join(args, str(output))
 
 

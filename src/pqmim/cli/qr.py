@@ -5,8 +5,14 @@ import os
 from typing import Any
 
 from pqmim.cli.jobs import STREAM, Job, check_target, ending
-from pqmim.cli.messages import say
-from pqmim.cli.options import add_codec_options, add_json_option, add_output_option, add_verb, extra_packages
+from pqmim.cli.options import (
+    add_codec_options,
+    add_json_option,
+    add_output_option,
+    add_verb,
+    check_json,
+    extra_packages,
+)
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
@@ -51,6 +57,7 @@ def add_to(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     output = output_of(args)
+    check_json(args, output)
     with extra_packages("qr"):
         from pqmim.integrations import qr
 
@@ -68,7 +75,8 @@ def _write(args: argparse.Namespace, output: str | None) -> int:
     kind = ".txt" if output in (None, STREAM) else ending(output)
     picture = write_qr(data, kind, form, args.link)
     if output is None:
-        say(picture.decode())
+        facts = {"file": args.path, "form": form, "bytes": len(data), "code": picture.decode()}
+        tell(args, picture.decode(), facts)
         return 0
     write(Job(args.path, output), picture, args.force)
     facts = {"file": args.path, "output": output, "form": form, "bytes": len(data)}

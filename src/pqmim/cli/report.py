@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pqmim.cli.messages import say
+from pqmim.cli.messages import is_terminal, warn
 from pqmim.cli.options import add_codec_options, add_json_option, add_verb, extra_packages, open_codec
 from pqmim.cli.work import tell
 
@@ -65,5 +65,5 @@ def _examples(args: argparse.Namespace) -> "list[Example]":
         try:
             others.append(make_codec(name, threads=args.threads))
         except MissingCodec as error:  # the page does without it
-            say(f"pqmim: {error}", sys.stderr)
-    return examples(args.photos, open_codec(args), others, progress=sys.stderr.isatty())
+            warn(f"pqmim: {error}")
+    return examples(args.photos, open_codec(args), others, progress=is_terminal(sys.stderr))

@@ -2,12 +2,11 @@
 
 import argparse
 import socket
-import sys
 from contextlib import suppress
 from typing import Any
 
 from pqmim.cli import values
-from pqmim.cli.messages import say
+from pqmim.cli.messages import say, warn
 from pqmim.cli.options import add_codec_options, add_limit_option, add_verb, extra_packages, open_codec
 from pqmim.errors import PqmimError
 
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     limits = Limits(max_pixels=args.max_pixels) if args.max_pixels else Limits()
     host = args.host.strip("[]")
     with listening(host, args.port) as port:
-        say("loading the weights ...", sys.stderr)
+        warn("loading the weights ...")
         app = make_app(open_codec(args), limits, hosts=[host])
         address = address_of(host, args.port)
         say(f"{address} is ready; control-C stops it")

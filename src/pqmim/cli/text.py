@@ -5,7 +5,7 @@ from typing import Any
 
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import say
-from pqmim.cli.options import add_codec_options, add_json_option, add_verb
+from pqmim.cli.options import add_codec_options, add_json_option, add_verb, check_json
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
@@ -77,6 +77,7 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
 
     if output is None:
         args.fail("--read needs the name of a picture or of a .pqm file to write")
+    check_json(args, output)
     try:
         data = from_text(read(args.path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:

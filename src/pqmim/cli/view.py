@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from pqmim.cli.jobs import Job
-from pqmim.cli.messages import note, say, waiting
+from pqmim.cli.messages import is_terminal, note, say, waiting
 from pqmim.cli.options import (
     add_codec_options,
     add_completion_options,
@@ -46,20 +46,23 @@ def add_to(verbs: Any) -> None:
         add_completion_options(parser)
         add_json_option(parser)
         add_codec_options(parser)
-        parser.set_defaults(run=run)
+        parser.set_defaults(run=run, fail=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
+    if args.json and args.terminal:
+        args.fail("--json and the drawing cannot both go to standard output")
     data = read_file(args.path)
     with waiting(f"{args.path}: decompressing"):
         codec = open_codec(args)
         rendered = codec.render(codec.receive(data), **rendering(args))
     note(Job(args.path).name, rendered.notes)
-    if args.terminal or not _has_screen() or not _show(rendered.image):
+    shown = not args.terminal and _has_screen() and _show(rendered.image)
+    if not shown and not args.json:
         from pqmim.integrations.terminal import drawn
 
-        columns = os.get_terminal_size().columns if sys.stdout.isatty() else 80
+        columns = os.get_terminal_size().columns if is_terminal(sys.stdout) else 80
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # one without half blocks shows question marks
         print(drawn(rendered.image, columns).encode(encoding, "replace").decode(encoding))
     if args.json:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from pqmim.cli.jobs import STREAM, Job, check_target
 from pqmim.cli.manifest import Manifest
-from pqmim.cli.messages import USER_ERRORS, note, say, sentence, size_of, waiting
+from pqmim.cli.messages import USER_ERRORS, is_terminal, note, say, sentence, size_of, waiting, warn
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Batch:
             for job, outcome in self._outcomes(task, opener, stack) if self.jobs else ():
                 self._take(job, outcome)
         if self._planned > 2:
-            say(self._summary(time.monotonic() - start), sys.stderr)
+            warn(self._summary(time.monotonic() - start))
         return 1 if self._failed else self._status
 
     def _outcomes(self, task: Task, opener: Opener, stack: ExitStack) -> Iterable[tuple[Job, Outcome]]:
@@ -137,7 +137,7 @@ class Batch:
         facts = self._keep(job, outcome)
         if outcome.error is not None:
             self._failed += 1
-            say(f"pqmim: {outcome.error}", sys.stderr)
+            warn(f"pqmim: {outcome.error}")
         else:
             self._status = max(self._status, outcome.status)
             self._bytes_in += os.path.getsize(job.source) if os.path.isfile(job.source) else 0
@@ -187,7 +187,7 @@ def tell(args: Any, line: str, facts: dict[str, Any]) -> None:
 
 def _with_bar(results: Iterable[tuple[Job, Outcome]], count: int) -> Iterator[tuple[Job, Outcome]]:
     """The results, with a bar where a person is watching."""
-    if sys.stderr is None or not sys.stderr.isatty() or importlib.util.find_spec("tqdm") is None:
+    if not is_terminal(sys.stderr) or importlib.util.find_spec("tqdm") is None:
         yield from results
         return
     from tqdm import tqdm
