@@ -1,6 +1,8 @@
 import os
 import sys
+import threading
 import types
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -174,3 +176,22 @@ def test_a_rate_without_room_for_a_header(run, photo):
     status, _, err = run("compress", photo, "--bpp", "0.01")
     assert (status, err.count("\n")) == (1, 1) and "no room" in err and str(photo) in err
     assert os.listdir() == ["photo.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_verify_does_not_read_devices_and_pipes_back(run, photo):
+    assert run("compress", photo, "-o", os.devnull, "--verify")[0] == 0
+    os.mkfifo("pipe")
+    received = []
+    reader = threading.Thread(target=lambda: received.append(Path("pipe").read_bytes()), daemon=True)
+    reader.start()
+    assert run("compress", photo, "-o", "pipe", "--verify")[0] == 0
+    reader.join(60)
+    assert run("compress", photo, "-o", "whole.pqm", "--verify")[0] == 0
+    assert received == [Path("whole.pqm").read_bytes()]
+
+
+def test_verify_reads_files_back(run, photo, monkeypatch):
+    monkeypatch.setattr("pqmim.cli.compress.read", lambda name: b"something else")
+    status, _, err = run("compress", photo, "--verify")
+    assert status == 1 and "does not read back" in err

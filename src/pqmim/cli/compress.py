@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
-from pqmim.cli.jobs import PICTURES, STREAM, Job, Wanted, is_pqm, make_folders, pair, plan
+from pqmim.cli.jobs import PICTURES, STREAM, Job, Wanted, is_device, is_pqm, make_folders, pair, plan
 from pqmim.cli.manifest import NAME
 from pqmim.cli.options import (
     CodecOpener,
@@ -158,7 +158,8 @@ class Compressing:
         except ValueError as error:  # no room for a header
             raise error if isinstance(error, PqmimError) else PqmimError(str(error), job.source) from error
         write(job, encoded.data, self.force)
-        if "verify" in self.options and job.target != STREAM and read(job.target) != encoded.data:
+        readable = job.target != STREAM and not is_device(job.target)
+        if "verify" in self.options and readable and read(job.target) != encoded.data:
             raise OutputError("what was written does not read back", job.target)
         count, bpp = len(encoded.data), 8 * len(encoded.data) / (encoded.width * encoded.height)
         facts = {

@@ -53,6 +53,11 @@ def is_pqm(name: str) -> bool:
     return name.lower().endswith(".pqm")
 
 
+def is_device(name: str | os.PathLike[str]) -> bool:
+    """Whether a name stands for a device, a named pipe or the like: for what cannot be replaced or read back."""
+    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
+
+
 def ending(name: str) -> str:
     """The ending of a name in lower case, with its dot."""
     return os.path.splitext(name)[1].lower()
@@ -145,8 +150,8 @@ def check_target(target: str | os.PathLike[str], force: bool) -> None:
         raise OutputError("cannot be written: it is a folder; to write into it, use -o", target)
     if os.path.isfile(target) and not force:
         raise OutputError("exists already: choose another name, or overwrite it with --force", target)
-    if os.path.exists(target) and not os.path.isfile(target):
-        return  # a device or a named pipe, whose folder does not matter
+    if is_device(target):
+        return  # its folder does not matter
     folder = os.path.dirname(target) or "."
     if not os.path.isdir(folder):
         raise OutputError(f"cannot be written: there is no folder {folder}", target)
@@ -159,8 +164,8 @@ def _is_folder(output: str, wanted: Wanted) -> bool:
         return False
     if os.path.isdir(output) or output.endswith(("/", os.sep)):
         return True
-    if os.path.exists(output) and not os.path.isfile(output):
-        return False  # a device or a named pipe
+    if is_device(output):
+        return False
     if ending(output) in wanted.makes:
         return False
     if os.path.exists(output):
