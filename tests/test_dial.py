@@ -5,7 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from pqmim.dial import ENOUGH, FILE_PIXELS, SHIFT, SMALL, fit, most_pixels, reach, settings, target
+from pqmim.dial import (
+    ENOUGH,
+    FILE_PIXELS,
+    SHIFT,
+    SMALL,
+    check_effort,
+    check_quality,
+    fit,
+    most_pixels,
+    reach,
+    settings,
+    target,
+)
 from pqmim.errors import BadArgument
 
 
@@ -60,6 +72,16 @@ def test_the_lowest_quality_that_reaches_a_target_is_found_in_a_few_trials(wante
     assert len(tried) == len(set(tried)) <= 9
     assert found == 100 or measure(found) >= wanted
     assert found == 0 or measure(found - 1) < wanted
+
+
+@pytest.mark.parametrize("value", [-1, 101, 50.5, math.inf, -math.inf, math.nan])
+def test_qualities_and_efforts_are_whole_numbers(value):
+    check_quality(50.0)
+    check_effort(None)
+    with pytest.raises(BadArgument, match="quality must be"):
+        check_quality(value)
+    with pytest.raises(BadArgument, match="effort must be"):
+        check_effort(value)
 
 
 def test_targets_are_checked():

@@ -43,13 +43,13 @@ FILE_PIXELS, PIXELS_PER_BYTE = 1 << 24, 1 << 13  # of a file's picture, unless t
 
 def check_quality(quality: float) -> None:
     """Raises `BadArgument` unless the quality is a whole number from 0 to 100."""
-    if quality != int(quality) or not 0 <= quality <= 100:
+    if not 0 <= quality <= 100 or quality != int(quality):
         raise BadArgument(f"quality must be a whole number from 0 to 100, not {quality}")
 
 
 def check_effort(effort: float | None) -> None:
     """Raises `BadArgument` unless the effort is None or a whole number of steps."""
-    if effort is not None and (effort != int(effort) or not 0 <= effort <= MOST_EFFORT):
+    if effort is not None and (not 0 <= effort <= MOST_EFFORT or effort != int(effort)):
         raise BadArgument(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
 
 
