@@ -12,6 +12,7 @@ from pqmim.dial import (
     SMALL,
     check_effort,
     check_quality,
+    check_targets,
     fit,
     most_pixels,
     reach,
@@ -85,10 +86,12 @@ def test_qualities_and_efforts_are_whole_numbers(value):
 
 
 def test_targets_are_checked():
-    with pytest.raises(BadArgument, match="psnr must be"):
-        target(0.0, None, (10, 10))
-    with pytest.raises(BadArgument, match="0, not 1.5|below 1, not 1.5"):
-        target(None, 1.5, (500, 500))
+    check_targets({"size": None, "psnr": 35})
+    for name, value in (("size", 0), ("bpp", math.inf), ("bpp", math.nan), ("psnr", 100), ("msssim", 1.5)):
+        with pytest.raises(BadArgument, match=f"^{name} must be .* above 0.*, not {value}$|^{name} must be above 0"):
+            check_targets({name: value})
+    with pytest.raises(BadArgument, match="size and bpp cannot both be met"):
+        check_targets({"size": 9, "bpp": 1})
     with pytest.raises(BadArgument, match="100x300"):
         target(None, 0.9, (100, 300))
     measure, wanted = target(30, None, (1, 1))

@@ -118,10 +118,7 @@ class Codec:
         """
         dial.check_quality(quality)
         dial.check_effort(effort)
-        targets = {"size": size, "bpp": bpp, "psnr": psnr, "msssim": msssim}
-        given = [name for name, value in targets.items() if value is not None]
-        if len(given) > 1:
-            raise BadArgument(f"{' and '.join(given)} cannot both be met: give one of them")
+        dial.check_targets({"size": size, "bpp": bpp, "psnr": psnr, "msssim": msssim})
         picture = read_picture(image, max_pixels=max_pixels, keep_metadata=keep_metadata)
         height, width = picture.rgb.shape[:2]
         sender = Sender(self._engine(), picture, effort)

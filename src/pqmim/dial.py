@@ -12,7 +12,7 @@ effort    steps that refine the choice of codes against the pixels.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pqmim.errors import BadArgument
@@ -25,6 +25,9 @@ LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
 STEP = 0.047  # about what one step of quality adds to the logarithm of the size
 
 EFFORT, MOST_EFFORT = 4, 99  # steps that refine the choice of codes: by default, and at most
+TARGETS = {"size": math.inf, "bpp": math.inf, "psnr": 100, "msssim": 1}
+"""What may take the place of a quality, and what each stays below; all are above 0."""
+
 LARGE = 8_000_000  # pixels beyond which the default is none, since seconds grow dearer than bytes
 
 ENOUGH = 1.06
@@ -53,6 +56,18 @@ def check_effort(effort: float | None) -> None:
         raise BadArgument(f"effort must be a whole number from 0 to {MOST_EFFORT}, not {effort}")
 
 
+def check_targets(targets: Mapping[str, float | None]) -> None:
+    """Raises `BadArgument` where several `TARGETS` are given, or one is out of its range."""
+    given = {name: value for name, value in targets.items() if value is not None}
+    if len(given) > 1:
+        raise BadArgument(f"{' and '.join(given)} cannot both be met: give one of them")
+    for name, value in given.items():
+        most = TARGETS[name]
+        if not 0 < value < most:
+            range_ = "a finite number above 0" if most == math.inf else f"above 0 and below {most}"
+            raise BadArgument(f"{name} must be {range_}, not {value}")
+
+
 def most_pixels(size: int) -> int:
     """The most pixels that a file of `size` bytes is believed to have: 16.8 million, and 8,192 more for each byte."""
     return FILE_PIXELS + PIXELS_PER_BYTE * size
@@ -71,19 +86,16 @@ def settings(quality: int) -> list[tuple[int, int]]:
 def target(
     psnr: float | None, msssim: float | None, size: tuple[int, int]
 ) -> "tuple[Callable[[NDArray[Any], NDArray[Any]], float], float]":
-    """What is measured of a picture of a (width, height), and the value that it shall reach.
+    """What is measured of a picture of a (width, height), and the value that it shall reach: one of the two given.
 
     Raises:
-        BadArgument: the value is out of range, or the picture too small for the measure.
+        BadArgument: the picture is too small for the measure.
     """
     from pqmim.evaluation import metrics
 
     if psnr is not None:
-        if not 0 < psnr < 100:
-            raise BadArgument(f"psnr must be above 0 and below 100 dB, not {psnr}")
         return metrics.psnr, float(psnr)
-    if msssim is None or not 0 < msssim < 1:
-        raise BadArgument(f"msssim must be above 0 and below 1, not {msssim}")
+    assert msssim is not None
     if min(size) < metrics.MS_SSIM_MIN_SIDE:
         raise BadArgument(f"msssim needs sides of {metrics.MS_SSIM_MIN_SIDE} pixels, not {size[0]}x{size[1]}")
     return metrics.ms_ssim, float(msssim)

@@ -1,6 +1,5 @@
 """Pictures to files: at a quality, at a size, or as good as a target asks for."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -60,9 +59,7 @@ class Sender:
         self._tried: dict[tuple[int, int], Coded] = {}
 
     def size_of(self, bpp: float) -> int:
-        """Bytes that a number of bits a pixel stands for.  Raises `BadArgument` where it is not finite."""
-        if not math.isfinite(bpp):
-            raise BadArgument(f"bits a pixel are a finite number, not {bpp}")
+        """Bytes that a number of bits a pixel, above 0, stands for."""
         return int(bpp * self._width * self._height / 8)
 
     def at_quality(self, quality: int) -> Encoded:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pqmim.batch import Compress, CompressShard, left, manifest, plan
-from pqmim.errors import InvalidImage
+from pqmim.errors import BadArgument, InvalidImage, WeightsError
 from pqmim.results import Encoded
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,19 @@ def test_a_changed_tree_is_not_done(codec, photos):
         CompressShard(photos, archive)(shard)
     (photos / "1" / "9.png").write_bytes(png(9))
     assert [shard.name for shard in left(plan(photos, 3), archive)] == ["shard-00002"]
+
+
+@pytest.mark.parametrize("options", [{"quality": 200}, {"effort": -1}, {"size": 200, "bpp": 1}, {"psnr": 0}])
+def test_wrong_settings_are_told_at_once(options):
+    with pytest.raises(BadArgument):
+        Compress(**options)
+
+
+def test_a_shard_without_weights_is_not_done(photos, tmp_path):
+    archive, shards = photos.parent / "archive", plan(photos, 100)
+    with pytest.raises(WeightsError, match="nowhere"):
+        CompressShard(photos, archive, Compress(weights=str(tmp_path / "nowhere.safetensors")))(shards[0])
+    assert left(shards, archive) == shards and not list(archive.iterdir())
 
 
 def test_a_photo_that_went_away_is_a_row(codec, photos):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pqmim.dial import TARGETS, check_effort, check_quality, check_targets
 from pqmim.errors import PqmimError
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ class Compress:
         threads: of one worker; engines run one a core.
         weights: a file of weights; None: those of the package.
         options: others of `Codec.encode`: size, bpp, effort, max_pixels.
+
+    Raises:
+        BadArgument: a number is out of range, or several targets are given.
     """
 
     def __init__(
@@ -38,6 +42,9 @@ class Compress:
         weights: str | None = None,
         **options: Any,
     ) -> None:
+        check_quality(quality)
+        check_effort(options.get("effort"))
+        check_targets({name: options.get(name) for name in TARGETS})
         self._codec: Codec | None = None
         self._opening = {"weights": weights, "device": device, "threads": threads}
         self._options = {"quality": quality, **options}
@@ -51,20 +58,28 @@ class Compress:
         Returns:
             Columns `path` as given; `sha256` of the photo's bytes, empty where there are none; `data`, the .pqm file,
             empty after an error; `bpp`, 0 after an error; `error`, empty where there is none.
+
+        Raises:
+            WeightsError: the codec cannot be opened.
         """
         rows = [self.row(str(path), photo) for path, photo in zip(batch["path"], batch["bytes"])]
         return {name: _column([row[name] for row in rows]) for name in ("path", "sha256", "data", "bpp", "error")}
 
     def row(self, path: str, photo: Any) -> dict[str, Any]:
-        """One photo's row of the result; `photo` holds bytes, or null where an engine has none."""
+        """One photo's row of the result; `photo` holds bytes, or null where an engine has none.
+
+        Raises:
+            WeightsError: the codec cannot be opened.
+        """
         row = {"path": path, "sha256": "", "data": b"", "bpp": 0.0, "error": ""}
         try:
             data = bytes(photo)
         except TypeError:
             return row | {"error": f"there are no bytes, but {photo!r}"}
         row["sha256"] = hashlib.sha256(data).hexdigest()
+        codec = self.codec  # weights that cannot be opened are no fault of the photo
         try:
-            encoded = self.codec.encode(data, **self._options)
+            encoded = codec.encode(data, **self._options)
         except (PqmimError, ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: torch is out of memory
             return row | {"error": str(error) or type(error).__name__}
         bpp = 8 * len(encoded.data) / (encoded.width * encoded.height)

@@ -76,6 +76,10 @@ class CompressShard:
 
         Returns:
             `shard`, `photos`, `errors`, `bytes_in`, `bytes_out`.
+
+        Raises:
+            WeightsError: the codec cannot be opened; the shard is not done.
+            OutputError: the archive cannot be written.
         """
         rows: list[dict[str, Any]] = []
         buffer = io.BytesIO()
