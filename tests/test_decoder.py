@@ -1,12 +1,16 @@
 """Bytes as they come."""
 
+import math
+
 import numpy as np
 import pytest
 
 import pqmim
+from pqmim.bitstream import Header, Kind, read, write
 from pqmim.codec import Codec
 from pqmim.decoder import frames, lengths
-from pqmim.errors import DamagedFile, UnsupportedFile
+from pqmim.dial import most_pixels
+from pqmim.errors import DamagedFile, InvalidImage, UnsupportedFile
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +86,32 @@ def test_frames_are_pictures_of_growing_prefixes(codec, file):
     assert [length for length, _ in found] == lengths(file, 4)[-len(found) :] and found[-1][0] == len(file)
     for length, image in found:
         assert np.array_equal(np.asarray(image), np.asarray(codec.decompress(file[:length])))
+
+
+def large(pixels_beyond):
+    side = math.isqrt(most_pixels(0))
+    header = Header(side + pixels_beyond, side, 0, 0, kind=Kind.FLAT)
+    return header, write(header, b"abc", {}, b"")
+
+
+def test_the_first_bytes_of_a_large_picture_are_shown_if_allowed(codec):
+    header, file = large(200)
+    decoder = pqmim.Decoder(codec)
+    decoder.feed(file[:-1])
+    where = f"{header.width}x{header.height}.* for the first {len(file) - 1} bytes of its file.*--max-pixels"
+    with pytest.raises(InvalidImage, match=where):
+        decoder.received()
+    allowed = pqmim.Decoder(codec, max_pixels=header.width * header.height)
+    allowed.feed(file[:-1])
+    assert allowed.received().header == header
+    with pytest.raises(InvalidImage) as refused:
+        codec.receive(file)
+    assert "first" not in str(refused.value)
+
+
+def test_a_length_that_a_frame_claims_allows_nothing(codec):
+    header = Header(*[math.isqrt(most_pixels(0)) + 200] * 2, 0, codec.release.id, scale=3)
+    forged = write(header, bytes(header.most_payload), {}, b"")[:100]
+    assert read(forged).payload_size == header.most_payload
+    with pytest.raises(InvalidImage):
+        codec.receive(forged)

@@ -114,7 +114,7 @@ def decompress(
         temperature: of a sample: 1 draws as often as the model says, less keeps to what is likely; 0.5 as in
             `Codec.render` and `pqmim decompress`.
         partial: decode a damaged file as far as it goes.
-        max_pixels: the most that the picture may have; None: 16.8 million, and 8,192 more for each byte of the file.
+        max_pixels: the most that the picture may have; None: 16.8 million, and 8,192 more for each byte of `file`.
 
     Returns:
         An image of mode RGB, or RGBA where the file carries alpha.

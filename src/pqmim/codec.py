@@ -309,6 +309,7 @@ class Codec:
         temperature: float = 1.0,
         steps: int | None = None,
         look: float | str = 0.0,
+        max_pixels: int | None = None,
     ) -> Image.Image:
         """The picture in a .pqm file, with the region of `mask` (H, W) bool drawn anew from its surroundings.
 
@@ -316,7 +317,7 @@ class Codec:
         see `generate`. Raises as `receive` and `draw` do, and `BadArgument` where the mask has another size than the
         picture.
         """
-        received = self.receive(data)
+        received = self.receive(data, max_pixels=max_pixels)
         header = received.header
         if mask.shape != (header.height, header.width):
             raise BadArgument(f"the mask has shape {mask.shape}, the picture {(header.height, header.width)}")
@@ -344,10 +345,11 @@ class Codec:
     # -- for the decoder of this package ---------------------------------------------------------
 
     def admit(self, container: Container, size: int, max_pixels: int | None = None) -> None:
-        """Raise `InvalidImage` where a file of `size` bytes has more pixels than it may."""
-        header = container.header
-        most = dial.most_pixels(size) if max_pixels is None else max_pixels
-        check_size(header.width, header.height, None, most)
+        """Raise `InvalidImage` where a file, of which `size` bytes are here, has more pixels than it may."""
+        header, most = container.header, dial.most_pixels(size) if max_pixels is None else max_pixels
+        begun = max_pixels is None and header.framed and not container.complete  # a forged frame claims any length
+        part = f" for the first {size:,} bytes of its file" if begun else ""
+        check_size(header.width, header.height, None, most, part)
 
     def engine_of(self, container: Container) -> Engine:
         """What decodes a file.  Raises `UnsupportedFile` where its weights are not here."""

@@ -34,7 +34,8 @@ class Decoder:
     Args:
         codec: what decodes; that of the process by default.
         partial: go on where the check of a whole file fails, and say so in the notes.
-        max_pixels: the most that the picture may have, as `Codec.receive` takes it.
+        max_pixels: the most that the picture may have; None: see `dial.most_pixels`, of the bytes so far. A picture of
+            more than 16.8 megapixels needs it to be shown from its first bytes on.
         options: of `Codec.render`, for every picture.
 
     Attributes:
@@ -173,7 +174,7 @@ def frames(codec: Codec, data: bytes, count: int, **options: Any) -> Iterator[tu
         codec: what decodes.
         data: a whole file.
         count: pictures at most.
-        options: of `Codec.render`.
+        options: of `Decoder`.
 
     Raises:
         PqmimError: as `Decoder.image` does.

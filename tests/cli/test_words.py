@@ -127,3 +127,34 @@ def test_a_usage_error_names_the_verb_in_one_line(run, here, capsysbinary):
     assert capsysbinary.readouterr().err.decode() == (
         "usage: pqmim view PHOTO.pqm [options]\npqmim view: error: the following arguments are required: PHOTO.pqm\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "view packed.pqm --terminal",
+        "preview packed.pqm",
+        "decompress packed.pqm a.png",
+        "check packed.pqm",
+        "text --read packed.txt a.png",
+        "packets --join packets a.png",
+    ],
+)
+def test_verbs_that_decode_take_a_limit(run, photo, codec, words):
+    run("compress", "photo.png", "packed.pqm", "--size", "200")
+    run("text", "packed.pqm", "-o", "packed.txt")
+    run("packets", "packed.pqm", "packets/")
+    codec.asked.clear()
+    run(*words.split(), "--max-pixels", "30M")
+    assert any(asked.get("max_pixels") == 30_000_000 for asked in codec.asked)
+
+
+def test_verbs_that_make_take_a_limit(run, photo, codec):
+    run("text", "photo.png", "--max-pixels", "30M")
+    assert codec.encoded == [{"max_pixels": 30_000_000}]
+    run("compress", "photo.png", "packed.pqm")
+    Image.new("L", (24, 16), 255).save("mask.png")
+    run("generate", "-o", "new.png", "--keep", "packed.pqm", "--mask", "mask.png", "--max-pixels", "30M")
+    assert codec.asked[-1]["max_pixels"] == 30_000_000
+    with pytest.raises(SystemExit):
+        run("generate", "-o", "new.png", "--max-pixels", "30M")

@@ -10,6 +10,7 @@ from pqmim.cli.options import (
     CodecOpener,
     add_codec_options,
     add_json_option,
+    add_limit_option,
     add_look_options,
     add_output_option,
     add_sampling_options,
@@ -58,6 +59,7 @@ def add_to(verbs: Any) -> None:
         "--variants", type=values.positive, default=1, metavar="K", help="several drawings, seed by seed"
     )
     add_json_option(parser)
+    add_limit_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
 
@@ -68,12 +70,14 @@ def run(args: argparse.Namespace) -> int:
         args.fail("--keep and --mask come together")
     if args.keep and args.size:
         args.fail("with --keep the size is that of the picture")
+    if args.max_pixels and not args.keep:
+        args.fail("--max-pixels is for the picture that --keep names")
     from pqmim.image.save import encode, ending_of
 
     output = _output(args.output)
     ending = ending_of(output)
     jobs = [Job(args.keep or "nothing", name, n) for n, name in enumerate(numbered(output, args.variants))]
-    data, mask = (read_file(args.keep), _mask(args.mask)) if args.keep else (b"", None)
+    data, mask = (read_file(args.keep), _mask(args.mask, args.max_pixels)) if args.keep else (b"", None)
 
     def draw(codec: "Codec", job: Job) -> Outcome:
         options = sampling(args) | given(look=args.look) | {"seed": args.seed + job.number}
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
             width, height = args.size or (512, 512)
             image = codec.generate(width, height, quality=args.quality, **options)
         else:
-            image = codec.repaint(data, mask, **options)
+            image = codec.repaint(data, mask, **options, **given(max_pixels=args.max_pixels))
         picture, notes = encode(image, ending, job.target)
         write(job, picture, args.force)
         facts = {"width": image.width, "height": image.height, "seed": options["seed"], "bytes": len(picture)}
@@ -98,11 +102,11 @@ def _output(output: str | None) -> str:
     return os.path.join(output, "generated.png")
 
 
-def _mask(path: str) -> Any:
+def _mask(path: str, max_pixels: int | None) -> Any:
     """(H, W) bool: bright, and opaque."""
     from pqmim.image.picture import read_picture
 
-    picture = read_picture(path)
+    picture = read_picture(path, max_pixels=max_pixels)
     bright = picture.rgb.mean(-1) >= 128
     mask = bright if picture.alpha is None else bright & (picture.alpha >= 128)
     if not mask.any():

@@ -8,7 +8,7 @@ from typing import Any
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import note
-from pqmim.cli.options import add_codec_options, add_json_option, add_verb, check_json
+from pqmim.cli.options import add_codec_options, add_json_option, add_limit_option, add_verb, check_json
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
@@ -47,6 +47,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("--join", action="store_true", help="packets to a picture, or to a .pqm file")
     add_size_option(parser, 2000)
     add_json_option(parser)
+    add_limit_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
 

@@ -12,9 +12,11 @@ from pqmim.cli.options import (
     add_codec_options,
     add_completion_options,
     add_json_option,
+    add_limit_option,
     add_look_options,
     add_output_option,
     add_verb,
+    given,
     open_codec,
     rendering,
 )
@@ -55,6 +57,7 @@ def add_to(verbs: Any) -> None:
     add_look_options(parser)
     add_completion_options(parser)
     add_json_option(parser)
+    add_limit_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run)
 
@@ -67,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
     _check_ending(target)
     check_target(target, args.force)
     data = read_file(args.path)
+    options = rendering(args) | given(max_pixels=args.max_pixels)
     with waiting(f"{args.path}: decoding {args.steps} steps"):
-        shown = list(frames(open_codec(args), data, args.steps, **rendering(args)))
+        shown = list(frames(open_codec(args), data, args.steps, **options))
     if target.lower().endswith((".gif", ".apng")):
         _animate([image for _, image in shown], target, args.force)
     else:

@@ -8,6 +8,7 @@ from pqmim.cli.jobs import STREAM, Job, check_target, ending
 from pqmim.cli.options import (
     add_codec_options,
     add_json_option,
+    add_limit_option,
     add_output_option,
     add_verb,
     check_json,
@@ -50,6 +51,7 @@ def add_to(verbs: Any) -> None:
     forms.add_argument("--raw", dest="form", action="store_const", const="raw", help="bytes as they are: smallest")
     forms.add_argument("--base45", dest="form", action="store_const", const="base45", help="as small, and text")
     add_json_option(parser)
+    add_limit_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
 
@@ -91,7 +93,7 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
 
     source = read(STREAM) if args.path == STREAM else args.path
     try:
-        data = read_qr(to_pil(read_picture(source).rgb))
+        data = read_qr(to_pil(read_picture(source, max_pixels=args.max_pixels).rgb))
     except PqmimError as error:
         raise error.about(Job(args.path).name) from error
     target = output or ("photo.png" if args.path == STREAM else f"{os.path.splitext(args.path)[0]}-photo.png")

@@ -7,7 +7,7 @@ from pqmim.bitstream.header import Header, begins
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import note, waiting
-from pqmim.cli.options import open_codec
+from pqmim.cli.options import given, open_codec
 from pqmim.cli.streams import read
 from pqmim.errors import PqmimError
 
@@ -38,7 +38,7 @@ def small_file(args: argparse.Namespace) -> bytes:
         return data
     source: Any = data if args.path == STREAM else args.path
     with waiting(f"{args.path}: compressing"):
-        encoded = open_codec(args).encode(source, size=args.size)
+        encoded = open_codec(args).encode(source, size=args.size, **given(max_pixels=args.max_pixels))
     note(Job(args.path).name, encoded.notes)
     return encoded.data
 
@@ -70,7 +70,7 @@ def write_picture(args: argparse.Namespace, data: bytes, target: str) -> dict[st
     ending = ending_of(target)
     with waiting(f"{args.path}: decompressing"):
         codec = open_codec(args)
-        rendered = codec.render(codec.receive(data))
+        rendered = codec.render(codec.receive(data, **given(max_pixels=args.max_pixels)))
     picture, notes = encode(rendered.image, ending, target)
     write(Job(args.path, target), picture, args.force)
     note(Job(args.path).name, [*rendered.notes, *notes])

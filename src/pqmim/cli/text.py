@@ -5,7 +5,7 @@ from typing import Any
 
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import say
-from pqmim.cli.options import add_codec_options, add_json_option, add_verb, check_json
+from pqmim.cli.options import add_codec_options, add_json_option, add_limit_option, add_verb, check_json
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
@@ -43,6 +43,7 @@ def add_to(verbs: Any) -> None:
     forms.add_argument("--base2048", action="store_true", help="11 bits a character, for posts")
     forms.add_argument("--link", metavar="ADDRESS", help="of a page that decodes what stands after its #")
     add_json_option(parser)
+    add_limit_option(parser)
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
 

@@ -11,8 +11,10 @@ from pqmim.cli.options import (
     add_codec_options,
     add_completion_options,
     add_json_option,
+    add_limit_option,
     add_look_options,
     add_verb,
+    given,
     open_codec,
     rendering,
 )
@@ -45,6 +47,7 @@ def add_to(verbs: Any) -> None:
         add_look_options(parser)
         add_completion_options(parser)
         add_json_option(parser)
+        add_limit_option(parser)
         add_codec_options(parser)
         parser.set_defaults(run=run, fail=parser.error)
 
@@ -56,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     data = read_file(args.path)
     with waiting(f"{args.path}: decompressing"):
         codec = open_codec(args)
-        rendered = codec.render(codec.receive(data), **rendering(args))
+        rendered = codec.render(codec.receive(data, **given(max_pixels=args.max_pixels)), **rendering(args))
     note(Job(args.path).name, rendered.notes)
     shown = not args.terminal and _has_screen() and _show(rendered.image)
     if not shown and not args.json:

@@ -18,7 +18,7 @@ OPENED = MAX_SIDE * MAX_SIDE
 """Pixels up to which a file is opened, which allocates nothing for them, to see its size."""
 
 
-def check_size(width: int, height: int, name: str | None = None, max_pixels: int | None = None) -> None:
+def check_size(width: int, height: int, name: str | None = None, max_pixels: int | None = None, part: str = "") -> None:
     """Refuse a picture before anything is allocated for it.
 
     Args:
@@ -26,6 +26,7 @@ def check_size(width: int, height: int, name: str | None = None, max_pixels: int
         height: pixels.
         name: of the picture, for the error.
         max_pixels: that it may have in all; None is `MAX_PIXELS`.
+        part: words for the error, after the size: of what that is the limit, where it is not the whole file.
 
     Raises:
         InvalidImage: the picture has no pixels, or more than it may have.
@@ -36,9 +37,8 @@ def check_size(width: int, height: int, name: str | None = None, max_pixels: int
     if max(width, height) > MAX_SIDE:
         raise InvalidImage(f"too large a picture ({width}x{height}): at most {MAX_SIDE} pixels a side", name)
     if width * height > most:
-        raise InvalidImage(
-            f"too large a picture ({width}x{height}): at most {most:,} pixels, unless max_pixels allows more", name
-        )
+        large, limit = f"too large a picture ({width}x{height}){part}", f"at most {most:,} pixels"
+        raise InvalidImage(f"{large}: {limit}, unless --max-pixels or max_pixels allows more", name)
 
 
 _active: list[int] = []

@@ -97,7 +97,9 @@ def read_picture(source: Source, *, max_pixels: int | None = None, keep_metadata
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InvalidImage(f"cannot be read: {getattr(error, 'strerror', None) or error}", name) from error
     if len(data) > most:
-        raise InvalidImage(f"too large a file: more than {most:,} bytes, unless max_pixels allows more", name)
+        raise InvalidImage(
+            f"too large a file: more than {most:,} bytes, unless --max-pixels or max_pixels allows more", name
+        )
     return _from_bytes(data, _Reading(name, max_pixels, keep_metadata))
 
 
@@ -191,6 +193,6 @@ def _errors_of(name: str | None) -> Iterator[None]:
     except MemoryError as error:
         raise InvalidImage("too large a picture for the memory that is left", name) from error
     except Image.DecompressionBombError as error:
-        raise InvalidImage("too large a picture, unless max_pixels allows more", name) from error
+        raise InvalidImage("too large a picture, unless --max-pixels or max_pixels allows more", name) from error
     except DECODER_ERRORS as error:
         raise InvalidImage(f"damaged or cut short ({' '.join(str(error).split()).rstrip('.')})", name) from error
