@@ -309,3 +309,9 @@ def test_missing_weights_are_named(codec, photo):
     header = replace(container.header, weights=container.header.weights ^ 1)
     with pytest.raises(UnsupportedFile, match="needs weights"):
         codec.decompress(write(header, container.payload, {}, b""))
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10, -1), (70000, 10), (60000, 60000)])
+def test_a_picture_of_a_size_that_none_has_is_not_drawn(codec, size):
+    with pytest.raises(BadArgument, match=f"{size[0]}x{size[1]}"):
+        codec.generate(*size)

@@ -162,7 +162,7 @@ def generate(
         temperature: 1 draws as often as the model says, less keeps to what is likely.
 
     Raises:
-        ValueError: a number is out of its range.
+        BadArgument: a number is out of its range, or no picture has that size; also a ValueError.
     """
     return shared_codec().generate(width, height, quality=quality, seed=seed, temperature=temperature)
 

@@ -22,7 +22,7 @@ from pqmim.coding.prior import UNIT
 from pqmim.coding.sampler import COMPLETING, Sampler
 from pqmim.drawing import JOINING, Known, Plan, draw_across_scales
 from pqmim.engine import Engine, Settings, Style
-from pqmim.errors import BadArgument, PqmimError
+from pqmim.errors import BadArgument, InvalidImage, PqmimError
 from pqmim.image.alpha import decode_alpha
 from pqmim.image.limits import check_size
 from pqmim.image.metadata import Metadata
@@ -232,11 +232,13 @@ class Codec:
         """What is received of a picture of which nothing was sent.
 
         Raises:
-            BadArgument: the quality is out of range.
-            InvalidImage: no picture has that size.
+            BadArgument: the quality is out of range, or no picture has that size.
         """
         dial.check_quality(quality)
-        check_size(width, height)
+        try:
+            check_size(width, height)
+        except InvalidImage as error:
+            raise BadArgument(error.message) from error
         header = Header(width, height, quality, self.release.id)
         grid = self._engine().reception.grid(header)
         return Received(header, grid.codes, grid.known, grid.active)
@@ -290,8 +292,7 @@ class Codec:
             look: see `render`.
 
         Raises:
-            BadArgument: an option is out of range.
-            InvalidImage: no picture has that size.
+            BadArgument: an option is out of range, or no picture has that size.
         """
         nothing = self.empty(width, height, quality)
         if steps is not None:
