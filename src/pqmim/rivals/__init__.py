@@ -27,7 +27,7 @@ class FileCodec(Protocol):
         """A file of a picture.  Raises `ValueError` if there is no such setting."""
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """The picture of a file.  Raises `DamagedFile` or `UnsupportedFile`."""
+        """The picture of a file.  Raises `DamagedFile`, `UnsupportedFile` or `InvalidImage`."""
 
 
 @dataclass(frozen=True)

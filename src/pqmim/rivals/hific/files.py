@@ -53,7 +53,7 @@ class HificFiles:
         return pack(self.magic, numbers, files.payload(symbols, level), symbols.hyper, symbols.residual)
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) of a file.  Raises `DamagedFile` or `UnsupportedFile`."""
+        """The picture (H, W, 3) of a file.  Raises `DamagedFile`, `UnsupportedFile` or `InvalidImage`."""
         (target, width, height), payload = unpack(self.magic, self.name, data, 3)
         if target not in self.models:
             raise UnsupportedFile(f"it needs weights for {target / THOUSANDTHS} bits a pixel, which are not given")

@@ -89,7 +89,7 @@ class HyperpriorFiles:
         return pack(self.magic, numbers, self.payload(symbols, level), symbols.hyper, symbols.residual)
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) of a file.  Raises `DamagedFile` or `UnsupportedFile`."""
+        """The picture (H, W, 3) of a file.  Raises `DamagedFile`, `UnsupportedFile` or `InvalidImage`."""
         (level, width, height), payload = unpack(self.magic, self.name, data, 3)
         if level > FINE * self.highest:
             raise UnsupportedFile(f"it has rate level {level / FINE:g}, these weights end at {self.highest}")

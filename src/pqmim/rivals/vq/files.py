@@ -54,7 +54,7 @@ class VqFiles:
         return pack(self.magic, (int(setting), rgb.shape[1], rgb.shape[0]), encoder.finish(), codes)
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) of a file.  Raises `DamagedFile` or `UnsupportedFile`."""
+        """The picture (H, W, 3) of a file.  Raises `DamagedFile`, `UnsupportedFile` or `InvalidImage`."""
         (bits, width, height), payload = unpack(self.magic, self.name, data, 3)
         if bits not in self.models:
             raise UnsupportedFile(f"it needs weights of vq with codes of {bits} bits, which are not given")
