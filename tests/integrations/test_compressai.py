@@ -6,6 +6,7 @@ from pqmim import dial
 from pqmim.errors import BadArgument
 
 pytestmark = pytest.mark.slow
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +69,14 @@ def test_the_modules_are_those_of_the_release(model, pictures):
 def test_other_tensors_are_refused(model):
     with pytest.raises(BadArgument):
         model.compress(torch.zeros(3, 16, 16))
+
+
+@pytest.mark.parametrize("there", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize("here", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+def test_results_go_back_to_where_tensors_came_from(pictures, here, there):
+    from pqmim.torch import Model
+
+    model = Model(30, effort=0, device=there)
+    out = model(pictures[:1].to(here))
+    assert out["x_hat"].device.type == out["likelihoods"]["codes"].device.type == here
+    assert model.decompress(**model.compress(pictures[:1]))["x_hat"].device.type == there

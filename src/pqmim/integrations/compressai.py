@@ -31,7 +31,8 @@ class Model(nn.Module):
         quality: 0 to 100.
         effort: steps of refinement, see `Codec.encode`.
         weights: a file; None: the packaged release.
-        device: where networks run. Tensors may come from any device, and results go back there.
+        device: where networks run, and where `decompress` puts pictures. Tensors may come from any device, and what
+            `forward` gives goes back there.
 
     Attributes:
         analysis: pictures (B, 3, H, W) in 0..255 and levels (B,) to latents (B, C, H / 16, W / 16).
@@ -85,7 +86,8 @@ class Model(nn.Module):
             if found != tuple(shape):
                 raise BadArgument(f"a file has a picture of shape {found}, not {tuple(shape)}")
             pictures.append(np.asarray(self.codec.render(received).image.convert("RGB")))
-        return {"x_hat": torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255}
+        device = next(self.parameters()).device
+        return {"x_hat": torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2) / 255}
 
     def forward(self, x: Tensor) -> dict[str, Any]:
         """Compress, decompress, and tell how likely the codes were.
@@ -101,7 +103,7 @@ class Model(nn.Module):
             mean = torch.from_numpy(self._bits(file)) / (height * width)
             likelihoods.append(torch.exp2(-mean)[:, None, None].expand(-1, height, width))
         x_hat = self.decompress(**out)["x_hat"].to(x.device)
-        return {"x_hat": x_hat, "likelihoods": {"codes": torch.stack(likelihoods)}}
+        return {"x_hat": x_hat, "likelihoods": {"codes": torch.stack(likelihoods).to(x.device)}}
 
     def _bits(self, file: bytes) -> NDArray[np.float64]:
         """Ideal bits (M,) of a file's codes, by sub-quantizer."""
