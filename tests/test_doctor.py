@@ -38,6 +38,25 @@ def test_a_wrong_digest_is_told(codec, monkeypatch):
     assert facts["tests"]["digest of a small pass in NumPy"] is False
 
 
+@pytest.mark.parametrize("form", ["numpy", "torch"])
+def test_the_prior_is_that_of_the_codec(form, tiny_weights):
+    found = doctor._prior(Codec(tiny_weights, prior=form))
+    assert (found["form"], found["level"]) == (form, None) and found["why"]
+
+
+def test_a_prior_that_was_asked_for_is_told_as_such(codec, monkeypatch):
+    asked = doctor._prior(Codec(prior="numpy"))
+    monkeypatch.setattr(compiled, "chosen_level", unavailable)
+    without = doctor._prior(Codec(prior="numpy"))
+    assert without == {"form": "numpy", "level": None, "why": "no library"}
+    if doctor._prior(codec)["form"] == "compiled":
+        assert asked["why"] == "this codec was asked for it, or for another device"
+
+
+def unavailable():
+    raise compiled.Unavailable("no library")
+
+
 class Refusing:
     """A codec that finds a fault in every file."""
 

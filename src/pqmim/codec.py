@@ -352,9 +352,9 @@ class Codec:
         part = f" for the first {size:,} bytes of its file" if begun else ""
         check_size(header.width, header.height, None, most, part)
 
-    def engine_of(self, container: Container) -> Engine:
+    def engine_of(self, file: Container | Received) -> Engine:
         """What decodes a file.  Raises `UnsupportedFile` where its weights are not here."""
-        return self._engine(container.header.weights)
+        return self._engine(file.header.weights)
 
     def empty_grid(self, header: Header) -> Grid:
         """A grid of which nothing is known; that of a flat picture holds no codes."""

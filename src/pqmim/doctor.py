@@ -113,12 +113,14 @@ def _native() -> dict[str, Any]:
 def _prior(codec: "Codec") -> dict[str, Any]:
     """Which form of the prior decodes, and why no faster one."""
     from pqmim import reception
-    from pqmim.models.prior.compiled import Unavailable, chosen_level
+    from pqmim.models.prior.compiled import CompiledPrior, Unavailable, chosen_level
 
-    prior = reception.prior_of(codec.release)
-    form = type(prior).__module__.rpartition(".")[2]
-    if form == "compiled":
-        return {"form": form, "level": chosen_level(), "why": "the fastest that passes its test"}
+    prior = codec.engine_of(codec.empty(16, 16)).reception.prior
+    form = type(prior).__module__.rpartition(".")[2].replace("integer", "torch")
+    if isinstance(prior, CompiledPrior):
+        return {"form": form, "level": prior.level, "why": "the fastest that passes its test"}
+    if isinstance(reception.prior_of(codec.release), CompiledPrior):
+        return {"form": form, "level": None, "why": "this codec was asked for it, or for another device"}
     try:
         chosen_level()
     except Unavailable as error:
