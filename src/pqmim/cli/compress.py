@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
-from pqmim.cli.jobs import PICTURES, STREAM, Job, Wanted, is_device, is_pqm, make_folders, pair, plan
+from pqmim.cli.jobs import STREAM, Job, Wanted, is_device, is_pqm, make_folders, pair, plan
 from pqmim.cli.manifest import NAME
 from pqmim.cli.options import (
     CodecOpener,
@@ -22,6 +22,7 @@ from pqmim.cli.options import (
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import Batch, Options, Outcome
 from pqmim.errors import OutputError, PqmimError, UnsupportedFile
+from pqmim.image.endings import PICTURES
 
 if TYPE_CHECKING:
     from pqmim.codec import Codec

@@ -9,9 +9,6 @@ from pqmim.errors import OutputError, PqmimError
 
 STREAM = "-"
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".tga", ".jp2")
-"""Endings that mark the pictures of a folder. A file that is named itself may end as it likes."""
-
 
 @dataclass(frozen=True)
 class Job:

@@ -25,7 +25,8 @@ from pqmim.cli import (
     train,
     view,
 )
-from pqmim.cli.jobs import PICTURES, STREAM, is_pqm
+from pqmim.cli.jobs import STREAM, is_pqm
+from pqmim.image.endings import PICTURES
 
 VERBS = (
     *(compress, decompress, info, check, view, preview, generate),

@@ -19,12 +19,12 @@ from pqmim.evaluation.machine import machine, versions
 from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 from pqmim.evaluation.published import PublishedCurve
 from pqmim.evaluation.results import MEASURES
+from pqmim.image.endings import PICTURES
 from pqmim.image.picture import read_picture
 
 if TYPE_CHECKING:
     from pqmim.evaluation.features import SqueezeNetDistance
 
-PHOTO_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".ppm"}
 DIGITS = dict(zip(MEASURES, (0, 5, 4, 6, 4, 4), strict=True)) | {"squeezenet": 5}
 
 
@@ -177,7 +177,7 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InvalidImage(f"{folder} is not a folder: name one that holds photos.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_ENDINGS)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     if not paths:
         raise InvalidImage(f"{folder} holds no photos (.png, .jpg, .webp, ...).")
     return paths

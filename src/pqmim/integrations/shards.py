@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from pqmim.files import write_atomically
+from pqmim.image.endings import PICTURES
 from pqmim.integrations.batch import Compress
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Shard:
 def plan(photos: str | os.PathLike[str], size: int = 100) -> list[Shard]:
     """The photos of a tree in shards of `size`, always the same for the same tree."""
     root = Path(photos)
-    paths = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in ENDINGS)
+    paths = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in PICTURES)
     return [
         Shard(f"shard-{number:05}", tuple(paths[start : start + size]))
         for number, start in enumerate(range(0, len(paths), size))

@@ -15,9 +15,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from pqmim.errors import InvalidImage
+from pqmim.image.endings import PICTURES
 from pqmim.training.recipe import Augment
 
-SUFFIXES = {".webp", ".png", ".jpg", ".jpeg", ".avif", ".bmp", ".tif", ".tiff", ".ppm"}
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601
 SMALLEST = 64  # pixels: photos with a shorter side are left out
 LARGE = 600  # pixels of the shorter side from which a photo counts as large
@@ -34,7 +34,7 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes | None]]:
         for path in sorted(source.iterdir()):
             if path.suffix == ".tar":
                 yield from _encoded(path)
-            elif path.suffix.lower() in SUFFIXES:
+            elif path.suffix.lower() in PICTURES:
                 try:
                     yield path.name, path.read_bytes()
                 except OSError:  # a folder of that name, or a file that may not be read
@@ -43,7 +43,7 @@ def _encoded(source: Path) -> Iterator[tuple[str, bytes | None]]:
     try:
         with tarfile.open(source) as shard:
             for member in shard:
-                if Path(member.name).suffix.lower() in SUFFIXES:
+                if Path(member.name).suffix.lower() in PICTURES:
                     file = shard.extractfile(member) if member.isfile() else None
                     yield member.name, file.read() if file else None
     except (tarfile.TarError, OSError, EOFError):
