@@ -8,8 +8,11 @@ from PIL import Image
 from pqmim.codec import Codec
 from pqmim.errors import PqmimError, UnsupportedFile
 from pqmim.release import find, load
+from pqmim.training import pipeline
+from pqmim.training import recipe as recipes
 from pqmim.training.pipeline import train
 from pqmim.training.run import Run, Unfinished
+from pqmim.training.start import codec_of_release
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +82,10 @@ def test_release_holds_integers_for_the_prior(run):
 
     prior = {k: t for k, t in load_file(run / "tiny.safetensors").items() if k.startswith("prior.")}
     assert prior and all(t.dtype in (torch.int8, torch.int16, torch.int32) for t in prior.values())
+
+
+def test_a_dial_of_three_rates_bends_in_the_middle(recipe, release, tmp_path):
+    plan = recipes.load(recipe).model_copy(update={"start": "release", "weights": release})
+    pipeline.release(tmp_path / "bent.safetensors", codec_of_release(plan, Run(tmp_path)), [0.0, 0.5, 2.0])
+    rates = load(tmp_path / "bent.safetensors").record.rates
+    assert [rates[quality] for quality in (100, 75, 50, 25, 0)] == [0.0, 0.25, 0.5, 1.25, 2.0]

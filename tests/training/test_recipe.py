@@ -149,3 +149,11 @@ def test_levels_that_do_not_learn_do_not_count_in_a_line_search():
 
     assert cost(1, figures) == cost(1, other)
     assert cost(None, figures) < cost(None, other)
+
+
+@pytest.mark.parametrize("dial", [[0.0, 1.0, 1.0], [-0.1, 1.0], [0.0, 99.0]])
+def test_a_dial_whose_rates_do_not_rise_within_the_lambdas_is_refused(tmp_path, dial):
+    path = tmp_path / "dial.yaml"
+    path.write_text(RECIPES[0].parent.joinpath("tiny.yaml").read_text() + f"\ndial: {dial}\n")
+    with pytest.raises(RecipeError, match="dial: rates rise"):
+        load(path)
