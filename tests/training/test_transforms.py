@@ -70,6 +70,20 @@ def test_gradients_pass_as_if_the_move_were_a_constant(codec):
     assert codec.analysis.stem.grad.abs().max() > 0
 
 
+def test_the_rate_is_that_of_what_is_sent_and_the_latents_learn_by_its_smooth_form(codec):
+    codec.refine = 0.3
+    torch.manual_seed(5)
+    _, rate = codec(images(4), LEVEL)
+    _, symbols = codec.quantized(images(4), LEVEL)
+    bits = codec.proxy.bits(symbols, LEVEL).sum((1, 2, 3)) / images(4)[0].numel()
+    assert torch.allclose(rate, bits, rtol=1e-5)
+    rate.sum().backward()
+    sent = codec.proxy.log_width.grad.clone()
+    codec.zero_grad()
+    codec.proxy.bits(symbols.detach(), LEVEL).sum((1, 2, 3)).div(images(4)[0].numel()).sum().backward()
+    assert torch.allclose(sent, codec.proxy.log_width.grad, rtol=1e-5)  # the noise teaches no density
+
+
 def test_fixed_parameters_learn_again_afterwards(codec):
     codec.synthesis.split.requires_grad_(False)
     with fixed(codec.synthesis):

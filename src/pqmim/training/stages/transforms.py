@@ -55,9 +55,14 @@ class ProxyCodec(nn.Module):
     def forward(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error (B,) on the 0..255 scale and bits a sample (B,) of images (B, 3, H, W)."""
         y, symbols = self.quantized(image, level)
-        bits = self.proxy.bits(y + ranks.uniform_like(y) - 0.5, level).sum((1, 2, 3))
-        decoded = self.synthesis(self.proxy.dequantize(symbols, level), level)
-        return squared_error(decoded, image), bits / image[0].numel()
+        noisy, count = y + ranks.uniform_like(y) - 0.5, image[0].numel()
+        error = squared_error(self.synthesis(self.proxy.dequantize(symbols, level), level), image)
+        if not self.refine:
+            return error, self.proxy.bits(noisy, level).sum((1, 2, 3)) / count
+        with fixed(self.proxy):  # latents learn by the densities of what is sent, smoothed by the noise
+            smooth = self.proxy.bits(noisy, level).sum((1, 2, 3))
+        sent = self.proxy.bits(symbols.detach(), level).sum((1, 2, 3))
+        return error, (sent + smooth - smooth.detach()) / count
 
     def quantized(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Scaled latent (B, C, h, w) of images (B, 3, H, W) and what it is rounded to, straight-through for the gradient.
