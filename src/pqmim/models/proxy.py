@@ -6,6 +6,7 @@ Noise on both paths would carry information to the synthesis that rounding destr
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +59,10 @@ class ScalarProxy(nn.Module):
         mass = (weight * (upper.sigmoid() - lower.sigmoid())).sum(0)
         return -mass.clamp(min=2**-24).log2()
 
-    @torch.no_grad()
-    def cheapest(self, y: Tensor, level: Tensor, price: Tensor) -> Tensor:
-        """Integers (B, C, h, w) of least squared error + price x bits, each the nearest or the next one towards zero.
-
-        `price` (B,) is the squared error that is worth a bit, as if the synthesis were an orthonormal basis.
-        """
-        nearest = y.round().clamp(-LARGEST, LARGEST)
-        smaller = nearest - nearest.sign()
-        worth = blend(self.log_step, level).exp().square() / price[:, None, None, None]  # of a step, in bits
-        saved = self.bits(nearest, level) - self.bits(smaller, level)
-        return torch.where(worth * ((y - smaller).square() - (y - nearest).square()) < saved, smaller, nearest)
+    def forward(
+        self, z: Tensor, level: Tensor, uniform: Callable[[Tensor], Tensor] = torch.rand_like
+    ) -> tuple[Tensor, Tensor]:
+        """What the synthesis sees (B, C, h, w) and the bits of each photo (B,); `uniform` draws noise in [0, 1)."""
+        y, symbols = self.quantize(z, level)
+        noisy = y + uniform(y) - 0.5
+        return self.dequantize(symbols, level), self.bits(noisy, level).sum((1, 2, 3))

@@ -84,9 +84,6 @@ class LevelSchedule(Schedule):
 class TransformsSchedule(LevelSchedule):
     """Of the transforms under the scalar proxy."""
 
-    refine: float = Field(0, ge=0, le=1)
-    """Part of the way that latents move to where the pixels pull, once, before they are rounded: encoders refine."""
-
 
 class QuantizerSchedule(LevelSchedule):
     """Of codebooks and synthesis."""

@@ -1,7 +1,5 @@
 """Stage 1: transforms under the scalar proxy (distortion + lambda x rate, all rate levels at once)."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pqmim.models.proxy import ScalarProxy
-from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, blend, start_as_klt, start_at_random
+from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt, start_at_random
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos, patches
 from pqmim.training.recipe import BaseRecipe, RecipeError, Schedule, TransformsSchedule
@@ -23,16 +21,10 @@ if TYPE_CHECKING:
 
 NAME = "transforms"
 PATCHES = 40_000  # of 16x16 pixels, whose KLT the transforms start as
-REFINED_BITS = 0.75  # of a bit, where refined latents are rounded
-FARTHEST = 0.25  # of a step, that a latent moves
 
 
 class ProxyCodec(nn.Module):
-    """Analysis, scalar proxy and synthesis, trained together.
-
-    Attributes:
-        refine: Part of the way that latents move to where the pixels pull before they are rounded; 0: not at all.
-    """
+    """Analysis, scalar proxy and synthesis, trained together."""
 
     lambdas: Tensor
     typical: Tensor
@@ -41,7 +33,6 @@ class ProxyCodec(nn.Module):
         super().__init__()
         self.analysis, self.synthesis = Analysis(config), Synthesis(config)
         self.proxy = ScalarProxy(config.latent, config.levels)
-        self.refine = 0.0
         self.register_buffer("lambdas", lambdas)
         self.register_buffer("typical", torch.zeros(len(lambdas)))  # running mean of each level's loss
 
@@ -54,55 +45,9 @@ class ProxyCodec(nn.Module):
 
     def forward(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error (B,) on the 0..255 scale and bits a sample (B,) of images (B, 3, H, W)."""
-        y, symbols = self.quantized(image, level)
-        noisy, count = y + ranks.uniform_like(y) - 0.5, image[0].numel()
-        error = squared_error(self.synthesis(self.proxy.dequantize(symbols, level), level), image)
-        if not self.refine:
-            return error, self.proxy.bits(noisy, level).sum((1, 2, 3)) / count
-        with fixed(self.proxy):  # latents learn by the densities of what is sent, smoothed by the noise
-            smooth = self.proxy.bits(noisy, level).sum((1, 2, 3))
-        sent = self.proxy.bits(symbols.detach(), level).sum((1, 2, 3))
-        return error, (sent + smooth - smooth.detach()) / count
-
-    def quantized(self, image: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Scaled latent (B, C, h, w) of images (B, 3, H, W) and what it is rounded to, straight-through for the gradient.
-
-        With `refine` both are moved as an encoder moves them that looks at the pixels and at the bits (`pqmim.encoder`),
-        in one step; gradients pass as if the move were a constant.
-        """
         z = self.analysis(image, level)
-        y, rounded = self.proxy.quantize(z, level)
-        if not self.refine:
-            return y, rounded
-        price = REFINED_BITS * self.lambdas[level.long()]
-        with torch.no_grad():
-            start = self.proxy.cheapest(y, level, price)
-            pulled = start - self._slope(start, image, level) / 2
-            aim = y + (self.refine * (pulled - y)).clamp(-FARTHEST, FARTHEST)
-            found = self.proxy.cheapest(aim, level, price)
-        # Noise about the aim itself would count bits of moves that change no code.
-        return y + (found - rounded).detach(), y + (found - y).detach()
-
-    def _slope(self, symbols: Tensor, image: Tensor, level: Tensor) -> Tensor:
-        """Derivative of the summed squared error by symbols (B, C, h, w), in units of a step's square."""
-        decoded = self.proxy.dequantize(symbols, level)
-        with torch.enable_grad(), fixed(self.synthesis):
-            decoded.requires_grad_()
-            error = squared_error(self.synthesis(decoded, level), image).sum() * image[0].numel()
-            (slope,) = torch.autograd.grad(error, decoded)
-        return slope / blend(self.proxy.log_step, level).exp()
-
-
-@contextmanager
-def fixed(module: nn.Module) -> Iterator[None]:
-    """No parameter of `module` requires a gradient meanwhile, so that none is worked out."""
-    learning = [p for p in module.parameters() if p.requires_grad]
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
+        decoded, bits = self.proxy(z, level, ranks.uniform_like)
+        return squared_error(self.synthesis(decoded, level), image), bits / image[0].numel()
 
 
 def squared_error(decoded: Tensor, image: Tensor) -> Tensor:
@@ -195,7 +140,7 @@ class TransformsStage(RateDistortionStage):
         for index in range(len(model.lambdas)):
             level, rows = self.one(index), []
             for image in self.validation:
-                _, symbols = model.quantized(image, level)
+                _, symbols = model.proxy.quantize(model.analysis(image, level), level)
                 restored = model.synthesis(model.proxy.dequantize(symbols, level), level).round().clamp(0, 255)
                 bits = model.proxy.bits(symbols, level).sum().item()
                 rows.append(((restored - image).square().mean().item(), bits / image.numel()))
@@ -213,7 +158,6 @@ def train_transforms(recipe: BaseRecipe, schedule: TransformsSchedule, photos: P
     else:
         model = ProxyCodec(recipe.config(), torch.tensor(recipe.lambdas))
         model.start(photos.train, recipe.start)
-    model.refine = schedule.refine
     stage = TransformsStage(NAME, run.placed(model), schedule, photos, run)
     found: ProxyCodec = loop.train(stage.seeded(recipe.seed))
     return found
