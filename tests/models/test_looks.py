@@ -139,20 +139,25 @@ def test_no_packaged_look_belongs_to_unknown_weights():
     assert looks.find({}, "unknown") is None
 
 
-def test_heads_learn_to_tell_originals_and_hear_the_latent():
+@pytest.mark.parametrize("pixels", [0, 4])
+def test_heads_learn_to_tell_originals_and_hear_the_latent(pixels):
     torch.manual_seed(0)
-    model = Discriminator([Depth(8, 8, 2), Depth(12, 8, 1)], torch.ones(6))
-    real = [torch.randn(4, 8, 16, 16), torch.randn(4, 12, 8, 8)]
-    fake = [0.3 * torch.randn(4, 8, 16, 16), 0.3 * torch.randn(4, 12, 8, 8)]
+    model = Discriminator([Depth(8, 8, 2), Depth(12, 8, 1)], torch.ones(6), pixels)
     z = torch.randn(4, 6, 4, 4)
-    scores = model(real, z)
-    assert [s.shape for s in scores] == [(4, 1, 8, 8), (4, 1, 8, 8)]
-    assert not torch.allclose(scores[0], model(real, -z)[0])
+    real = [torch.randn(4, 8, 16, 16), torch.randn(4, 12, 8, 8)], z, 127 + 40 * torch.randn(4, 3, 64, 64)
+    fake = [0.3 * f for f in real[0]], z, 127 + 0.3 * (real[2] - 127)
+    scores = model(*real)
+    assert [s.shape for s in scores] == [(4, 1, 8, 8)] * (3 if pixels else 2)
+    others = model(real[0], -z, real[2])
+    assert not any(torch.allclose(one, other) for one, other in zip(scores, others))
     solver = torch.optim.Adam(model.parameters(), 0.01)
-    before = hinge(model(real, z), model(fake, z)).item()
+    before = hinge(model(*real), model(*fake)).item()
     for _ in range(40):
         solver.zero_grad()
-        hinge(model(real, z), model(fake, z)).backward()
+        hinge(model(*real), model(*fake)).backward()
         solver.step()
-    assert hinge(model(real, z), model(fake, z)).item() < 0.7 * before
-    assert persuasion(model(fake, z)) > persuasion(model(real, z))
+    assert hinge(model(*real), model(*fake)).item() < 0.7 * before
+    assert persuasion(model(*fake)) > persuasion(model(*real))
+    if pixels:
+        told = [score.mean() for score in (model(*real)[-1], model(real[0], z, fake[2])[-1])]
+        assert told[0] > told[1]  # by the pixels alone

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from pqmim import looks, release
 from pqmim.coding.grid import Grid
@@ -87,6 +88,8 @@ class AdversarialLookSchedule(LookSchedule):
     """Steps over which its weight grows."""
     weight: float = Field(0.5, gt=0)
     """Norm of its gradient, of that of all other losses."""
+    pixels: int = Field(0, ge=0)
+    """Width of the discriminator's head that sees pixels; 0: it sees features alone."""
 
 
 class Stages(Part):
@@ -128,13 +131,13 @@ class CodedCrops:
 
 
 def coded_crops(
-    released: release.Release, modules: Modules, photos: Photos, schedule: LookSchedule, seed: int
+    released: release.Release, modules: Modules, photos: Photos, schedule: LookSchedule, seed: int, shown: bool = False
 ) -> CodedCrops:
     """Random crops at random qualities, as the release's encoder codes them."""
     record, prior, device = released.record, prior_of(released), modules.analysis.stem.device
     encoder = Encoder(modules.analysis, modules.quantizer, modules.synthesis)
     crops, codes, rates = [], [], []
-    for number in range(schedule.samples):
+    for number in tqdm(range(schedule.samples), desc="choose codes", unit="crop", mininterval=5, disable=not shown):
         found = torch.as_tensor(photos.crops(1, schedule.crop, (seed, 11, number))).cpu()
         quality = int(np.random.default_rng((seed, 12, number)).integers(len(record.rates)))
         aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
@@ -311,13 +314,16 @@ class AdversarialLookStage(LookStage):
         fake, real = ([fs[i] / self.memory.energy[i] for i in HEADS] for fs in self.features)
         self.judge.train().requires_grad_(False)
         with self.run.autocast():
-            fooled = persuasion([scores.float() for scores in self.judge(fake, latent)])
+            fooled = persuasion([scores.float() for scores in self.judge(fake, latent, self.moved[0])])
         share = self.schedule.weight * min(1.0, max(0, step - self.schedule.alone) / self.schedule.ramp)
         self.learners[0].follow(loss + share * self._balance(loss, fooled, drawn) * fooled)
         self.judge.requires_grad_(True)
         with self.run.autocast():
-            scores = [[s.float() for s in self.judge([f.detach() for f in fs], latent)] for fs in (real, fake)]
-        told = hinge(scores[0], scores[1])
+            scores = [
+                [s.float() for s in self.judge([f.detach() for f in fs], latent, image.detach())]
+                for fs, image in zip((fake, real), self.moved)
+            ]
+        told = hinge(real=scores[1], fake=scores[0])
         self.learners[1].follow(told)
         return figures | {"fooled": fooled.item(), "told": told.item()}
 
@@ -356,7 +362,7 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
     model.load_state_dict(begin, strict=False)
     first, second, seed = recipe.stages.features, recipe.stages.adversarial, recipe.seed + 7
     saved: dict[str, Any] = run.once(
-        f"{recipe.name}-coded", lambda: vars(coded_crops(released, modules, photos, first, recipe.seed))
+        f"{recipe.name}-coded", lambda: vars(coded_crops(released, modules, photos, first, recipe.seed, run.progress))
     )
     coded = CodedCrops(**saved)
 
@@ -368,7 +374,8 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
     model = loop.train(prepared(LookStage(f"{recipe.name}-features", model, first, run, seed, coded)))
     if second is not None:
         torch.manual_seed(recipe.seed + 9)  # so that a run stopped between the stages meets the same adversary
-        judge = Discriminator(list(HEADS.values()), modules.synthesis.state_dict()["coarse.0.scale"]).to(run.device)
+        judge = Discriminator(list(HEADS.values()), modules.synthesis.state_dict()["coarse.0.scale"], second.pixels)
+        judge = judge.to(run.device)
         game = AdversarialLookStage(f"{recipe.name}-adversarial", model, second, run, seed, coded)
         game.against(judge)
         model = loop.train(prepared(game))
