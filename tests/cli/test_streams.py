@@ -73,3 +73,14 @@ def test_without_standard_error_nothing_is_told_on_standard_output(monkeypatch, 
     say("a result")
     assert capsys.readouterr().out == "a result\n"
     assert not is_terminal(None) and not is_terminal(sys.stdout)
+
+
+@pytest.mark.parametrize("verb", ["view", "preview", "info", "decompress"])
+def test_errors_of_a_damaged_header_name_the_file(run, photo, verb):
+    run("compress", "photo.png", "packed.pqm", "-q", "10")
+    data = bytearray(Path("packed.pqm").read_bytes())
+    data[2] ^= 0xFF
+    Path("damaged.pqm").write_bytes(data)
+    status, _, err = run(verb, "damaged.pqm")
+    assert status == 1
+    assert err.startswith("pqmim: damaged.pqm: the ")

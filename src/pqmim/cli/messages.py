@@ -64,6 +64,16 @@ def sentence(error: BaseException, name: str | None = None) -> str:
 
 
 @contextmanager
+def about(name: str) -> Iterator[None]:
+    """Errors that name no file name this one; - stands for standard input."""
+    try:
+        yield
+    except PqmimError as error:
+        error.about("standard input" if name == "-" else name)
+        raise
+
+
+@contextmanager
 def waiting(label: str) -> Iterator[None]:
     """Show that work is in progress, on a terminal, where it takes longer than a second."""
     if not is_terminal(sys.stderr):

@@ -7,12 +7,12 @@ from typing import Any
 
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
-from pqmim.cli.messages import note
+from pqmim.cli.messages import about, note
 from pqmim.cli.options import add_codec_options, add_json_option, add_limit_option, add_verb, check_json
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
-from pqmim.errors import DamagedFile, OutputError, PqmimError
+from pqmim.errors import DamagedFile, OutputError
 
 DETAILS = """\
 Each packet has a number and a check, 4 or 5 bytes in all. Whatever arrived before the first lost
@@ -97,12 +97,10 @@ def _remove_later(folder: str, count: int) -> None:
 def _join(args: argparse.Namespace, output: str) -> int:
     from pqmim.integrations.packets import join
 
-    try:
+    with about(args.path):
         joined = join(_packets(args.path))
         if not joined.data:
             raise DamagedFile("packet 0 is missing: it carries the beginning of the file")
-    except PqmimError as error:
-        raise error.about(Job(args.path).name) from error
     lost = []
     if not joined.complete:
         whole = "an unknown number" if joined.packets is None else str(joined.packets)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, check_target, ending
-from pqmim.cli.messages import waiting
+from pqmim.cli.messages import about, waiting
 from pqmim.cli.options import (
     add_codec_options,
     add_completion_options,
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     check_target(target, args.force)
     data = read_file(args.path)
     options = rendering(args) | given(max_pixels=args.max_pixels)
-    with waiting(f"{args.path}: decoding {args.steps} steps"):
+    with waiting(f"{args.path}: decoding {args.steps} steps"), about(args.path):
         shown = list(frames(open_codec(args), data, args.steps, **options))
     if target.lower().endswith((".gif", ".apng")):
         _animate([image for _, image in shown], target, args.force)

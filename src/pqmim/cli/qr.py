@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from pqmim.cli.jobs import STREAM, Job, check_target, ending
+from pqmim.cli.messages import about
 from pqmim.cli.options import (
     add_codec_options,
     add_json_option,
@@ -17,7 +18,6 @@ from pqmim.cli.options import (
 from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
-from pqmim.errors import PqmimError
 
 DETAILS = """\
 The code carries the file itself. --link makes it an address that phones open: the file stands after
@@ -92,10 +92,8 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
     from pqmim.integrations.qr import read_qr
 
     source = read(STREAM) if args.path == STREAM else args.path
-    try:
+    with about(args.path):
         data = read_qr(to_pil(read_picture(source, max_pixels=args.max_pixels).rgb))
-    except PqmimError as error:
-        raise error.about(Job(args.path).name) from error
     target = output or ("photo.png" if args.path == STREAM else f"{os.path.splitext(args.path)[0]}-photo.png")
     facts = write_picture(args, data, target)
     if target != STREAM:

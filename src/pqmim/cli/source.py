@@ -6,10 +6,9 @@ from typing import Any
 from pqmim.bitstream.header import Header, begins
 from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
-from pqmim.cli.messages import note, waiting
+from pqmim.cli.messages import about, note, waiting
 from pqmim.cli.options import given, open_codec
 from pqmim.cli.streams import read
-from pqmim.errors import PqmimError
 
 
 def add_size_option(parser: argparse.ArgumentParser, default: int | None, told: str | None = None) -> None:
@@ -59,10 +58,8 @@ def write_picture(args: argparse.Namespace, data: bytes, target: str) -> dict[st
         check_target(target, args.force)
     facts: dict[str, Any] = {"output": target, "bytes": len(data)}
     if is_pqm(target) or target == STREAM:
-        try:
+        with about(args.path):
             Header.parse(data)
-        except PqmimError as error:
-            raise error.about(Job(args.path).name) from error
         write(Job(args.path, target), data, args.force)
         return facts
     from pqmim.image.save import encode, ending_of

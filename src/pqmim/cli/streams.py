@@ -3,6 +3,7 @@
 import sys
 
 from pqmim.cli.jobs import STREAM, Job
+from pqmim.cli.messages import about
 from pqmim.errors import OutputError, PqmimError
 
 
@@ -24,18 +25,20 @@ def read_file(source: str) -> bytes:
 
     Raises:
         UnsupportedFile: it is none, told after its first bytes.
+        DamagedFile: its header is damaged.
     """
     from pqmim.bitstream.container import read_stream
 
-    if source == STREAM:
-        if sys.stdin is None:
-            raise PqmimError("closed", "standard input")
-        return read_stream(sys.stdin.buffer)
-    try:
-        with open(source, "rb") as file:
-            return read_stream(file)
-    except ValueError as error:  # a name with a zero byte
-        raise error if isinstance(error, PqmimError) else PqmimError(str(error), source) from error
+    with about(source):
+        if source == STREAM:
+            if sys.stdin is None:
+                raise PqmimError("closed")
+            return read_stream(sys.stdin.buffer)
+        try:
+            with open(source, "rb") as file:
+                return read_stream(file)
+        except ValueError as error:  # a name with a zero byte
+            raise error if isinstance(error, PqmimError) else PqmimError(str(error)) from error
 
 
 def write(job: Job, data: bytes, force: bool) -> None:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from pqmim.cli.jobs import Job
-from pqmim.cli.messages import is_terminal, note, say, waiting
+from pqmim.cli.messages import about, is_terminal, note, say, waiting
 from pqmim.cli.options import (
     add_codec_options,
     add_completion_options,
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and args.terminal:
         args.fail("--json and the drawing cannot both go to standard output")
     data = read_file(args.path)
-    with waiting(f"{args.path}: decompressing"):
+    with waiting(f"{args.path}: decompressing"), about(args.path):
         codec = open_codec(args)
         rendered = codec.render(codec.receive(data, **given(max_pixels=args.max_pixels)), **rendering(args))
     note(Job(args.path).name, rendered.notes)
