@@ -1,7 +1,7 @@
 """What works with one release: its encoder, its prior, its syntheses, each made when it is first needed."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -164,14 +164,15 @@ class Engine:
 
     def _styled(self, style: Style, rate: float) -> Synthesis:
         """The synthesis of a look at a rate."""
-        share = self._look.share(level_of(rate), style.dial) if style.dial else 0.0
-        if share == 0:
+        if style.dial == 0:
             return self._faithful
+        tensors = self._look.at(level_of(rate), self.release.part("synthesis"))
         if self._settings.device != "cpu":
-            return TorchSynthesis(self._modules, self._settings.device, (self._vivid_modules, share, style.seed))
-        quantizer = self.release.part("quantizer")
-        drawn = NumpySynthesis(self._look.tensors, quantizer, style.seed)
-        return drawn if share == 1 else NumpyMixture(self._plain, drawn, share)
+            return TorchSynthesis(
+                self._modules, self._settings.device, (self._vivid_modules(tensors), style.dial, style.seed)
+            )
+        drawn = NumpySynthesis(tensors, self.release.part("quantizer"), style.seed)
+        return drawn if style.dial == 1 else NumpyMixture(self._plain, drawn, style.dial)
 
     @property
     def _plain(self) -> NumpySynthesis:
@@ -181,17 +182,12 @@ class Engine:
         made: NumpySynthesis = self._once("plain", make)
         return made
 
-    @property
-    def _vivid_modules(self) -> "VividSynthesis":
+    def _vivid_modules(self, tensors: Mapping[str, NDArray[np.float32]]) -> "VividSynthesis":
         from pqmim.models.looks import VividSynthesis
         from pqmim.models.transforms import TransformConfig
 
-        def make() -> VividSynthesis:
-            config = TransformConfig(**self.release.record.transforms)  # type: ignore[arg-type]  # by name
-            return VividSynthesis.of(config, self._look.tensors).to(self._settings.device)
-
-        made: VividSynthesis = self._once("vivid", make)
-        return made
+        config = TransformConfig(**self.release.record.transforms)  # type: ignore[arg-type]  # by name
+        return VividSynthesis.of(config, tensors).to(self._settings.device)
 
     @property
     def _faithful(self) -> Synthesis:

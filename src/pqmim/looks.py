@@ -7,7 +7,7 @@ is trained anew.
 
 The dial between looks is a straight line in pixels from the faithful picture, at 0, to that of the look, at 1. No mixture
 of both of another kind gives less error at the same realism (Freirich, Michaeli and Meir, "A theory of the
-distortion-perception tradeoff in Wasserstein space", 2021).
+distortion-perception tradeoff in Wasserstein space", 2021). At 1 one synthesis is rendered, between 0 and 1 both.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Look:
     Attributes:
         name: of the look, such as `vivid`.
         tensors: of its synthesis, float32, by the names of `models.looks.VividSynthesis`.
-        strength: (L,) how far from the faithful picture to that of this synthesis the dial goes, at each rate level:
+        strength: (L,) how far the look goes from the faithful synthesis to this one, in the weights, at each rate level:
             0 to 1. Chosen on photos that no training saw.
     """
 
@@ -60,9 +60,23 @@ class Look:
             found.update(f"{name} {tensor.shape}\n".encode() + tensor.astype("<f4").tobytes())
         return found.hexdigest()
 
-    def share(self, level: float, dial: float) -> float:
-        """How much of this look's synthesis a picture has, 0 to 1, at a rate level and a dial of 0 to 1."""
-        return dial * float(np.interp(level, np.arange(len(self.strength)), self.strength))
+    def at(self, level: float, faithful: Tensors) -> Mapping[str, NDArray[np.float32]]:
+        """The synthesis that the look has at a fractional rate level, from 0, beside the `faithful` one."""
+        strength = float(np.interp(level, np.arange(len(self.strength)), self.strength))
+        return self.tensors if strength == 1 else partway(self.tensors, faithful, strength)
+
+
+def partway(found: Tensors, faithful: Tensors, share: float) -> dict[str, NDArray[np.float32]]:
+    """Weights `share` of the way, 0 to 1, from the faithful synthesis to the one found; its noise is as much weaker."""
+    arrays = {}
+    for name, tensor in found.items():
+        arrays[name] = np.asarray(tensor, np.float32)
+        if name in faithful:
+            start = np.asarray(faithful[name], np.float32)
+            arrays[name] = start + np.float32(share) * (arrays[name] - start)
+        elif name.endswith(".noise"):
+            arrays[name] = np.float32(share) * arrays[name]
+    return arrays
 
 
 def dial_of(look: float | str) -> float:

@@ -113,10 +113,20 @@ def test_a_look_without_a_difference_is_the_faithful_one(tmp_path):
     assert all(np.array_equal(read[name], tensor) for name, tensor in faithful.items())
 
 
-def test_strength_says_how_far_the_dial_goes_at_each_rate():
-    look = looks.Look("vivid", {}, np.array([1, 0.5, 0.5], np.float32))
-    assert [look.share(level, 1.0) for level in (0, 0.5, 1, 2, 9)] == [1, 0.75, 0.5, 0.5, 0.5]
-    assert look.share(0.5, 0.2) == pytest.approx(0.15) and look.share(1, 0) == 0
+def test_a_look_may_stand_partway():
+    found = {"head": np.full((2, 2), 3.0), "fine.0.noise": np.ones((4, 2)), "noise_gain": np.ones(2)}
+    half = looks.partway(found, {"head": np.ones((2, 2), np.float16)}, 0.5)
+    assert [half[name].flat[0] for name in found] == [2.0, 0.5, 1.0]
+
+
+def test_strength_says_how_far_a_look_goes_at_each_rate():
+    faithful, vivid = arrays(random_synthesis(0)), arrays(vivid_synthesis())
+    look = looks.Look("vivid", vivid, np.array([1, 0.5, 0], np.float32))
+    assert look.at(0, faithful) is vivid
+    for level, share in ((0.5, 0.75), (1, 0.5), (2, 0), (9, 0)):
+        found, wanted = look.at(level, faithful), looks.partway(vivid, faithful, share)
+        assert found.keys() == vivid.keys() and all(np.array_equal(found[name], wanted[name]) for name in vivid)
+    assert all(np.array_equal(look.at(2, faithful)[name], faithful[name]) for name in faithful)
 
 
 def test_looks_have_names_and_numbers():

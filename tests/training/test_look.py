@@ -16,7 +16,7 @@ from pqmim.models.features import weight_shapes
 from pqmim.training import recipe as recipes
 from pqmim.training.pipeline import train
 from pqmim.training.run import Run
-from pqmim.training.stages.look import LookRecipe, LookStage, partway
+from pqmim.training.stages.look import LookRecipe, LookStage
 
 
 def test_the_shipped_recipe_is_one_of_a_look():
@@ -40,12 +40,6 @@ def test_detail_is_heard_at_the_size_that_it_has():
     none, first, last = (textures.detail(x) for x in (flat, fine, wide))
     assert [bool((a > b + 1).any()) for a, b in zip(first, none)] == [True, True, False, False, False, False]
     assert [bool((a > b + 1).any()) for a, b in zip(last, none)] == [False, False, False, False, True, True]
-
-
-def test_a_look_may_stand_partway():
-    found = {"head": torch.full((2, 2), 3.0), "fine.0.noise": torch.ones(4, 2), "noise_gain": torch.ones(2)}
-    half = partway(found, {"synthesis": {"head": np.ones((2, 2), np.float16)}}, 0.5)
-    assert [half[name].flat[0] for name in found] == [2.0, 0.5, 1.0]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pqmim.training.recipe import LessonSchedule
 from pqmim.training.run import Run
 from pqmim.training.stages.quantizer import QuantizedCodec
 
-SYMBOLS = 4096  # of a pass that a crop's loss counts, about: its logits would cost more than all tokens otherwise
+SYMBOLS = 2048  # of a pass that a crop's loss counts, about: its logits would cost more than all tokens otherwise
 LEFT_OUT = 4  # at most one position in this many counts in a part that completes
 
 # A sampler draws at most `FEW` sub-quantizers a pass among the coarse ones, at most `MANY` among the others.

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -116,7 +115,7 @@ class LookRecipe(BaseRecipe):
     share: float = Field(1.0, gt=0, le=1)
     """How far from the faithful synthesis to the one that training found the look stands, in its weights."""
     strength: list[float] | None = None
-    """How far the dial goes at each rate level, chosen on held-back photos; 1 everywhere where none are named."""
+    """How much of that the look has at each rate level, chosen on held-back photos; 1 everywhere where none are named."""
     stages: Stages
     """The schedules."""
 
@@ -380,20 +379,8 @@ def train_look(recipe: LookRecipe, photos: Photos, run: Run) -> Path:
         game.against(judge)
         model = loop.train(prepared(game))
     path = run.folder / f"{recipe.name}.safetensors"
-    arrays = partway({name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}, parts, recipe.share)
+    trained = {name: tensor.detach().cpu().numpy() for name, tensor in model.state_dict().items()}
+    arrays = looks.partway(trained, parts["synthesis"], recipe.share)
     strength = np.array(recipe.strength or [1.0] * model.config.levels, np.float32)
     looks.save(path, looks.Look(NAME, arrays, strength), parts["synthesis"], released.digest_of("synthesis"))
     return path
-
-
-def partway(found: dict[str, Tensor], parts: dict[str, Any], share: float) -> dict[str, NDArray[np.float32]]:
-    """Weights `share` of the way from the faithful synthesis of `parts` to those found; noise is as much weaker."""
-    arrays = {}
-    for name, tensor in found.items():
-        faithful = parts["synthesis"].get(name)
-        if faithful is not None:
-            tensor = torch.lerp(torch.from_numpy(np.asarray(faithful, np.float32)), tensor.float(), share)
-        elif name.endswith(".noise"):
-            tensor = share * tensor
-        arrays[name] = tensor.numpy()
-    return arrays
