@@ -24,11 +24,11 @@ def test_a_host_that_is_none(run, here):
     assert status == 1 and err.startswith("pqmim: http://999.1.1.1:8123/: cannot be listened on: ") and "(" not in err
 
 
-def test_the_page_can_be_reached_when_it_is_announced(run, here, monkeypatch):
+def test_the_page_can_be_reached_when_it_is_announced_and_by_so_many_at_once(run, here, monkeypatch):
     def serve(self, sockets):
         address = sockets[0].getsockname()
         socket.create_connection(address).close()
-        found.append(address)
+        found.append((*address, self.config.limit_concurrency))
         self.started = True
         raise KeyboardInterrupt
 
@@ -37,5 +37,5 @@ def test_the_page_can_be_reached_when_it_is_announced(run, here, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
     status, out, _ = run("serve", "--port", port)
-    assert (status, found) == (0, [("127.0.0.1", port)])
+    assert (status, found) == (0, [("127.0.0.1", port, 32)])
     assert out.decode() == f"http://127.0.0.1:{port}/ is ready; control-C stops it\n"

@@ -53,6 +53,14 @@ def test_most_bytes():
     assert len(most) == 2953 and read_qr(code("raw", data=most)) == most
     with pytest.raises(PqmimError, match="too many"):
         write_qr(most + b"a", ".png", "raw")
+    with pytest.raises(PqmimError, match="too many"):
+        write_qr(most, ".png", "text")
+
+
+def test_what_fits_no_code_is_refused_before_it_is_tried(monkeypatch):
+    monkeypatch.setattr("segno.make_qr", None)
+    with pytest.raises(PqmimError, match="2,954 bytes are too many for a QR code as link"):
+        write_qr(bytes(2954), ".png", "link", PAGE)
 
 
 def test_vector_and_terminal():

@@ -1,7 +1,9 @@
 import io
 import json
 import re
+import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -164,6 +166,21 @@ def test_what_is_wrong_is_one_sentence(client, path, body, status):
     assert answer.json()["error"] and "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize("path", ["encode", "rival?name=jpeg&size=900"])
+def test_whatever_a_plug_in_raises_is_one_sentence(client, path, monkeypatch):
+    def opened(*words, **options):
+        raise RuntimeError("Missing or empty image item")  # as Pillow's does over damaged AVIF files
+
+    monkeypatch.setattr(Image, "open", opened)
+    answer = client.post(f"/api/{path}", content=photo(), headers=POST)
+    assert (answer.status_code, answer.json()["error"]) == (422, "damaged or cut short (Missing or empty image item)")
+
+
+def test_rivals_take_as_many_pixels_as_the_codec(client, monkeypatch):
+    monkeypatch.setattr("pqmim.image.limits.MAX_PIXELS", 100)  # which holds where no limit is named
+    assert client.post("/api/rival?name=jpeg&size=900", content=photo(), headers=POST).status_code == 200
+
+
 def test_strangers_are_refused(client):
     def ask(**headers):
         return client.post("/api/encode", content=photo(), headers=POST | headers).status_code
@@ -187,11 +204,52 @@ def test_requests_wait_for_each_other(client):
         )
         for _ in range(6)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with client:  # so that all are served by one loop
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert answers == [200] * 6
+
+
+def test_nothing_is_done_for_a_browser_that_has_gone(codec):
+    """Two requests over real connections, of which the second is given up while the first is worked on."""
+    uvicorn = pytest.importorskip("uvicorn")
+    started, go_on, done = threading.Event(), threading.Event(), []
+
+    def encode(image, **options):
+        started.set()
+        assert go_on.wait(60)
+        done.append(options["quality"])
+        return FakeCodec().encode(image)
+
+    codec.encode = encode
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        address = port.getsockname()
+        server = uvicorn.Server(uvicorn.Config(make_app(codec), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [port]}, daemon=True)
+        thread.start()
+        first = asking(address, 10)
+        assert started.wait(60)
+        asking(address, 20).close()
+        last = asking(address, 30)
+        while len(server.server_state.tasks) < 3:
+            time.sleep(0.01)
+        go_on.set()
+        assert first.recv(12) == last.recv(12) == b"HTTP/1.1 200"
+        first.close()
+        last.close()
+        server.should_exit = True
+        thread.join()
+    assert done == [10, 30]
+
+
+def asking(address, quality) -> socket.socket:
+    """A connection on which a photo was sent to be encoded."""
+    body, connection = photo(), socket.create_connection(address, 60)
+    head = f"POST /api/encode?quality={quality} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {POST['Content-Type']}\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return connection
 
 
 def asked_of(hosts, host):

@@ -11,6 +11,7 @@ from pqmim.cli.options import add_codec_options, add_limit_option, add_verb, ext
 from pqmim.errors import PqmimError
 
 PORT = 8123
+CONNECTIONS = 32  # at once; each may hold a photo of 32 MB in memory while it waits for its turn
 
 DETAILS = """\
 Drop a photo, choose a quality or a size, compare it with WebP and AVIF at equal bytes, watch it
@@ -32,8 +33,12 @@ def add_to(verbs: Any) -> None:
         usage="pqmim serve [options]",
         details=DETAILS,
     )
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=values.port, default=PORT, metavar="N", help=f"(default: {PORT})")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port", type=values.port, default=PORT, metavar="N", help=f"port to listen on (default: {PORT})"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     add_limit_option(parser)
     add_codec_options(parser)
@@ -58,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             import webbrowser
 
             webbrowser.open(address)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", limit_concurrency=CONNECTIONS))
         with suppress(KeyboardInterrupt):  # which is how it is stopped
             server.run(sockets=[port])
     return 0 if server.started else 1

@@ -20,6 +20,9 @@ from pqmim.integrations.text import from_text, to_base64url, to_link
 
 Form = Literal["link", "text", "base45", "raw"]
 
+MOST = 2953
+"""Bytes that the largest code holds."""
+
 _BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 
 
@@ -44,6 +47,9 @@ def write_qr(data: bytes, ending: str, form: Form = "text", page: str | None = N
     """
     import segno
 
+    too_many = f"{len(data):,} bytes are too many for a QR code as {form}: make the file smaller"
+    if len(data) > MOST:  # segno would take seconds a megabyte to say so
+        raise PqmimError(too_many)
     content: str | bytes = data
     if form == "link":
         if page is None:
@@ -54,7 +60,7 @@ def write_qr(data: bytes, ending: str, form: Form = "text", page: str | None = N
     try:
         code = segno.make_qr(content, error="l", boost_error=True)
     except segno.DataOverflowError as error:
-        raise PqmimError(f"{len(data):,} bytes are too many for a QR code as {form}: make the file smaller") from error
+        raise PqmimError(too_many) from error
     if ending not in (".svg", ".png", ".txt"):
         raise PqmimError(f"QR codes are written as .svg, .png or .txt, not as {ending or 'a name without an ending'}")
     if ending == ".txt":

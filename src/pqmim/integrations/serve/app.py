@@ -1,8 +1,8 @@
 """Addresses of the page, and what they answer."""
 
+import asyncio
 import io
 import json
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,15 +13,14 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pqmim import __version__
 from pqmim.errors import PqmimError
+from pqmim.image.picture import DECODER_ERRORS, read_picture, to_pil
 from pqmim.image.picture import FORMATS as READABLE
-from pqmim.image.picture import read_picture, to_pil
 from pqmim.integrations.qr import write_qr
 from pqmim.integrations.serve.guard import Guard, Limits, body_of
 from pqmim.integrations.serve.rivals import at_size, available
@@ -52,8 +51,8 @@ def make_app(codec: "Codec", limits: Limits | None = None, hosts: Sequence[str] 
         Route("/api/rival", desk.rival, methods=["POST"]),
         Route("/api/qr", desk.qr, methods=["POST"]),
     ]
-    middleware = [Middleware(BaseHTTPMiddleware, dispatch=Guard(hosts))]
-    handlers = {PqmimError: _told, ValueError: _told, HTTPException: _refused}
+    middleware = [Middleware(Guard, hosts=hosts)]
+    handlers = {PqmimError: _told, ValueError: _told, HTTPException: _refused, ClientDisconnect: _gone}
     return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
@@ -62,7 +61,7 @@ class _Desk:
 
     def __init__(self, codec: "Codec", limits: Limits) -> None:
         self._codec, self._limits = codec, limits
-        self._lock = threading.Lock()
+        self._lock = asyncio.Lock()
 
     async def about(self, request: Request) -> Response:
         """What the page may offer."""
@@ -71,7 +70,7 @@ class _Desk:
             "max_bytes": self._limits.max_bytes,
             "max_pixels": self._limits.max_pixels,
             "rivals": available(),
-            "looks": await self._at_desk(self._has_looks),
+            "looks": await self._at_desk(request, self._has_looks),
             "qr": _has_qr(),
         }
         return JSONResponse(facts)
@@ -104,7 +103,7 @@ class _Desk:
             }
             return Response(encoded.data, media_type="application/octet-stream", headers=_facts(facts))
 
-        return await self._at_desk(work)
+        return await self._at_desk(request, work)
 
     async def decode(self, request: Request) -> Response:
         """A file, or its beginning, to a PNG: `?look=0.5`."""
@@ -124,7 +123,7 @@ class _Desk:
             }
             return Response(_png(rendered.image), media_type="image/png", headers=_facts(facts))
 
-        return await self._at_desk(work)
+        return await self._at_desk(request, work)
 
     async def rival(self, request: Request) -> Response:
         """A photo by another codec within a number of bytes: `?name=webp&size=5000`."""
@@ -135,11 +134,11 @@ class _Desk:
 
         def work() -> Response:
             _check_pixels(photo, self._limits.max_pixels)
-            rival = at_size(to_pil(read_picture(photo).rgb), name, size)
+            rival = at_size(to_pil(read_picture(photo, max_pixels=self._limits.max_pixels).rgb), name, size)
             facts = {"quality": rival.quality, "bytes": len(rival.data)}
             return Response(rival.data, media_type=f"image/{name}", headers=_facts(facts))
 
-        return await self._at_desk(work)
+        return await self._at_desk(request, work)
 
     async def qr(self, request: Request) -> Response:
         """A file to an SVG of its QR code."""
@@ -148,12 +147,12 @@ class _Desk:
         data = await body_of(request, self._limits)
         return Response(await run_in_threadpool(write_qr, data, ".svg"), media_type="image/svg+xml")
 
-    async def _at_desk(self, work: Callable[[], Result]) -> Result:
-        def alone() -> Result:
-            with self._lock:
-                return work()
-
-        return await run_in_threadpool(alone)
+    async def _at_desk(self, request: Request, work: Callable[[], Result]) -> Result:
+        """What the work gives, when its turn has come; no work is done for a browser that has gone by then."""
+        async with self._lock:
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            return await run_in_threadpool(work)
 
 
 def _file(name: str) -> Callable[[Request], Any]:
@@ -172,11 +171,15 @@ async def _refused(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code)
 
 
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # which nobody reads
+
+
 def _check_pixels(photo: bytes, most: int) -> None:
     """By its header alone, before a picture is decoded; what is no picture is told when it is read."""
     try:
         width, height = Image.open(io.BytesIO(photo), formats=READABLE).size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (*DECODER_ERRORS, Image.DecompressionBombError):
         return
     if width * height > most:
         raise HTTPException(413, f"{width}x{height} are more than {most:,} pixels")

@@ -2,13 +2,15 @@
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
@@ -46,29 +48,42 @@ class Guard:
     Names are checked since a page of another origin can make its own name point to this machine. It cannot do so with
     an address, so where the server listens on all addresses, each of them will do.
 
+    It wraps the application itself: Starlette's `BaseHTTPMiddleware` would hide from it that a browser has gone.
+
     Args:
+        app: what is guarded.
         hosts: names and addresses by which the page may be called, beside those of this machine. `0.0.0.0` and `::`
             stand for all addresses, and for the name of the machine.
     """
 
-    def __init__(self, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+        self._app = app
         self._hosts = {*LOCAL, *(host.lower() for host in hosts)}
         self._all = not self._hosts.isdisjoint(EVERYWHERE)
         if self._all:
             self._hosts.add(socket.gethostname().lower())
 
-    async def __call__(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer = self._refusal(Request(scope)) or self._app
+        await answer(scope, receive, send_guarded)
+
+    def _refusal(self, request: Request) -> Response | None:
         if not self._is_called(request.headers.get("host", "")):
-            response = Response("the page goes by another name", 400)
-        elif request.method == "POST" and not _is_own(request):
-            response = Response("posts come from this page alone", 403)
-        elif request.method == "POST" and request.headers.get("content-type") != BODY:
-            response = Response(f"bodies are {BODY}", 415)
-        else:
-            response = await call_next(request)
-        response.headers.update(HEADERS)
-        return response
+            return Response("the page goes by another name", 400)
+        if request.method == "POST" and not _is_own(request):
+            return Response("posts come from this page alone", 403)
+        if request.method == "POST" and request.headers.get("content-type") != BODY:
+            return Response(f"bodies are {BODY}", 415)
+        return None
 
     def _is_called(self, host: str) -> bool:
         try:
@@ -90,6 +105,7 @@ async def body_of(request: Request, limits: Limits) -> bytes:
 
     Raises:
         HTTPException: there are none, or more than the limit.
+        ClientDisconnect: the browser has gone.
     """
     parts, size = [], 0
     async for part in request.stream():
