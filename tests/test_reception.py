@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from pqmim.bitstream.header import Header
+from pqmim.bitstream.container import Tag, write
+from pqmim.bitstream.header import Header, Kind
 from pqmim.codec import Codec
+from pqmim.image.alpha import encode_alpha
 from pqmim.reception import FREE_POSITIONS, POSITIONS_PER_BYTE, WHOLE_PER_BYTE, WHOLE_POSITIONS
 from pqmim.rendering import SQUARE, STRIDE, Codewords, Sketch
 
@@ -86,3 +88,23 @@ def test_a_sketch_has_the_size_of_its_picture(tiny_weights):
     codec = Codec(tiny_weights, prior="numpy")
     for width, height in ((32 * STRIDE + 5, 70 * STRIDE - 3), (32 * STRIDE, 140 * STRIDE)):
         assert codec.render(codec.empty(width, height, 100)).image.size == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("place", "found", "note"),
+    [
+        (-5, [Tag.ALPHA, Tag.EXIF, Tag.ICC], "its check fails"),  # the data of the last chunk
+        (-7, [Tag.ALPHA, Tag.EXIF], "among its chunks: alpha or metadata may be missing"),  # its tag
+        (-12, [Tag.EXIF, Tag.ICC], "its alpha channel cannot be decoded"),  # the form of alpha
+        (-13, [], "among its chunks: alpha or metadata may be missing"),  # its length
+    ],
+)
+def test_chunks_of_a_damaged_file_are_kept_up_to_the_damage(tiny_weights, place, found, note):
+    chunks = {Tag.ALPHA: encode_alpha(np.full((16, 24), 7, np.uint8)), Tag.EXIF: b"e", Tag.ICC: b"i"}
+    damaged = bytearray(write(Header(24, 16, 0, 0, kind=Kind.FLAT), b"\x50", chunks, b""))
+    assert damaged[-14:-4] == b"\x01\x02\x00\x07\x02\x01e\x04\x01i"
+    damaged[place] ^= 0x05
+    codec = Codec(tiny_weights, prior="numpy")
+    received = codec.receive(bytes(damaged), partial=True)
+    assert sorted(received.chunks) == found and any(note in told for told in received.notes)
+    assert codec.render(received).image.mode == ("RGBA" if Tag.ALPHA in found else "RGB")

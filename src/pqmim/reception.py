@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pqmim.bitstream.container import Container
+from pqmim.bitstream.container import Container, Tag
 from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import context_of, decode, draw, expect, information, means, surest_first, turns
@@ -16,6 +16,7 @@ from pqmim.coding.prior import Prior
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
 from pqmim.errors import DamagedFile, PqmimError, WeightsError
+from pqmim.image.alpha import decode_alpha
 from pqmim.release import Release
 from pqmim.rendering import STRIDE, Codewords, Sketch
 from pqmim.results import Received
@@ -209,9 +210,23 @@ def found_in(container: Container, grid: Grid, size: int, partial: bool) -> Rece
     if header.kind == Kind.FLAT:
         there = container.payload_size in (None, len(container.payload))
         colour = container.payload if there else UNKNOWN_COLOUR
-    notes = tuple(_missing(container, grid, verified))
-    chunks = dict(container.chunks)
+    chunks, lost = _legible(container)
+    notes = (*_missing(container, grid, verified), *lost)
     return Received(header, grid.codes, grid.known, grid.active, chunks, verified, notes, size, colour)
+
+
+def _legible(container: Container) -> tuple[dict[int, bytes], list[str]]:
+    """Chunks that can be used, and what damage took of them; a damaged file is no error where this is asked."""
+    chunks, lost, header = dict(container.chunks), [], container.header
+    if container.intact is False and Tag.ALPHA in chunks:
+        try:
+            decode_alpha(chunks[Tag.ALPHA], (header.height, header.width))
+        except DamagedFile as error:
+            del chunks[Tag.ALPHA]
+            lost.append(error.message)
+    if container.broken:
+        lost.append("the file is damaged among its chunks: alpha or metadata may be missing")
+    return chunks, lost
 
 
 def _missing(container: Container, grid: Grid, verified: bool) -> list[str]:

@@ -54,6 +54,7 @@ class Container:
         header_size: bytes that it takes.
         payload: bytes of the range coder; fewer than `payload_size` where the file was cut.
         chunks: data by tag, those that are whole; includes ignorable tags that `Tag` does not name.
+        broken: the chunks of a file whose seal does not match break the format; `chunks` are those before that.
         complete: the file is framed and nothing is missing. False for a bare file, which does not say where it ends:
             it may be whole or cut, and the range decoder is exhausted or not.
         payload_size: the length that the payload had when it was written; None if the file does not say.
@@ -67,6 +68,7 @@ class Container:
     header_size: int
     payload: bytes = b""
     chunks: dict[int, bytes] = field(default_factory=dict)
+    broken: bool = False
     complete: bool = False
     payload_size: int | None = None
     intact: bool | None = None
@@ -160,10 +162,11 @@ def read(data: bytes) -> Container:
         container.proof = int.from_bytes(data[-_PROOF:], "big")
         container.crc = crc32(data[:end])
     try:
-        container.chunks = _read_chunks(data[start + size : end], listed)
+        _read_chunks(data[start + size : end], listed, container.chunks)
     except (DamagedFile, UnsupportedFile):
-        if container.intact is not False:  # damaged bytes are told as such, and may be passed over for the payload
+        if container.intact is not False:  # damaged bytes are told as such, and may be passed over for all before them
             raise
+        container.broken = True
     return container
 
 
@@ -224,9 +227,8 @@ def _read_frame(data: bytes, header: Header, position: int) -> tuple[int, int, i
     return word >> 1, listed, end + _SEAL
 
 
-def _read_chunks(data: bytes, size: int) -> dict[int, bytes]:
-    """The chunks that are whole in as much of their bytes as there is."""
-    chunks: dict[int, bytes] = {}
+def _read_chunks(data: bytes, size: int, chunks: dict[int, bytes]) -> None:
+    """Add the chunks that are whole in as much of their `size` bytes as there is; those before an error stay."""
     position = last = 0
     while position < len(data):
         tag = data[position]
@@ -241,12 +243,11 @@ def _read_chunks(data: bytes, size: int) -> dict[int, bytes]:
         if position + length > size:
             raise DamagedFile("the file is damaged: a chunk is longer than the file")
         if position + length > len(data):
-            return chunks
+            return
         chunks[tag] = data[position : position + length]
         position, last = position + length, tag
     if position < len(data) == size:
         raise DamagedFile("the file is damaged: it ends inside a chunk")
-    return chunks
 
 
 def _packed_chunk(tag: int, data: bytes) -> bytes:
