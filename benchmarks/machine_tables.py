@@ -1,6 +1,7 @@
 """Tables of what was measured on several processors: speed, and whether all decode to the same codes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from table_parts import NAMES, OWN, markdown, result
 
@@ -15,8 +16,6 @@ def speed() -> str:
     """CPU seconds of one thread, wall seconds of two, units of AVIF's encoding, peak memory: each way, run by run."""
     rows = []
     for run in result("speed.json")["runs"]:
-        beside = f", beside {run['neighbours']} busy processes" if run["neighbours"] else ""
-        held = "" if run["isa"] == "all" else f", held to {run['isa'].upper()}"
         for size in dict.fromkeys(row["megapixels"] for row in run["rows"]):
             for codec in dict.fromkeys(row["codec"] for row in run["rows"]):
                 ways = [row for row in run["rows"] if (row["codec"], row["megapixels"]) == (codec, size)]
@@ -24,7 +23,7 @@ def speed() -> str:
                 units = [told.get(f"{codec} {row['direction']}") for row in ways]
                 rows.append(
                     [
-                        f"{kind(run['machine']['cpu'], run['machine']['features'])}{held}{beside}",
+                        run_name(run),
                         f"{size:g} Mpx",
                         OWN.get(codec) or NAMES[codec],
                         *(_both([row[key] for row in ways]) for key in ("cpu_s", "wall_s")),
@@ -42,6 +41,27 @@ def speed() -> str:
         "peak GB",
     ]
     return markdown(head, rows)
+
+
+def speed_units(name: str, size: str, way: str) -> float:
+    """CPU seconds of one thread in units of AVIF's encoding.
+
+    Args:
+        name: of the run, as the table of speeds has it.
+        size: megapixels.
+        way: codec and direction.
+    """
+    found = [run["units"] for run in result("speed.json")["runs"] if run_name(run) == name]
+    if len(found) != 1:
+        raise ValueError(f"results/speed.json has {len(found)} runs of the name {name}, where one is needed")
+    return found[0][size][way]
+
+
+def run_name(run: Mapping[str, Any]) -> str:
+    """What a run of speeds is called: its processor, the instructions that it was held to, and its neighbours."""
+    held = "" if run["isa"] == "all" else f", held to {run['isa'].upper()}"
+    beside = f", beside {run['neighbours']} busy processes" if run["neighbours"] else ""
+    return f"{kind(run['machine']['cpu'], run['machine']['features'])}{held}{beside}"
 
 
 def _both(values: Sequence[float | None]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from machine_tables import portability, speed
+from machine_tables import portability, speed, speed_units
 from scipy.interpolate import PchipInterpolator
 from table_parts import NAMES, OWN, ROOT, markdown, result
 
@@ -75,14 +75,18 @@ def rewritten(text: str) -> str:
 def figure(words: Sequence[str]) -> str:
     """A figure in a sentence, by what its comment says after `figure`.
 
-    `bd MEASURE REFERENCE BAND [CODEC]` is a BD-rate on Kodak, with _ for blanks in the reference's name. `json FILE
-    PATH FORMAT` is a value of a file in results/ by its keys, with / between them and _ for blanks.
+    `bd MEASURE REFERENCE BAND [CODEC]` is a BD-rate on Kodak. `units RUN MEGAPIXELS CODEC_DIRECTION FORMAT` is a speed,
+    by the run's name in the table of speeds. `json FILE PATH FORMAT` is a value of a file in results/ by its keys, with
+    / between them. All have _ for blanks in a name.
     """
     kind, *rest = words
     if kind == "bd":
         measure, reference, band, *codec = rest
         row = bands_on_kodak(measure)[reference.replace("_", " ")][band]
         return f"{row.percent[codec[0] if codec else 'pqmim']:+.1f} %"
+    if kind == "units":
+        name, size, way, form = rest
+        return format(speed_units(name.replace("_", " "), size, way.replace("_", " ")), form)
     file, path, form = rest
     value = result(file)
     for key in path.split("/"):

@@ -32,6 +32,23 @@ def test_a_stale_figure_is_noticed(tables):
     assert tables["rewritten"](text).split("-->")[1].startswith("1")
 
 
+def test_speeds_are_found_by_what_was_measured_wherever_it_stands(tables, monkeypatch):
+    def run(features, units, **other):
+        machine = {"cpu": "AMD EPYC", "features": features}
+        return {"machine": machine, "isa": "all", "neighbours": 0, "units": {"12": {"pqmim compress": units}}} | other
+
+    runs = [run(["avx2"], 3.5), run(["avx2", "avx512f"], 2.5), run(["avx2", "avx512f"], 9, neighbours=2)]
+    lookup = tables["speed_units"].__globals__
+    monkeypatch.setitem(lookup, "result", lambda name: {"runs": runs})
+    text = "<!-- figure units AMD_EPYC,_AVX-512 12 pqmim_compress .1f -->0<!-- end -->"
+    for _ in runs:
+        assert tables["rewritten"](text) == text.replace("-->0<", "-->2.5<")
+        runs.append(runs.pop(0))
+    runs.append(run(["avx2", "avx512f", "avx512_vnni"], 2.7))
+    with pytest.raises(ValueError, match="2 runs of the name AMD EPYC, AVX-512, where one is needed"):
+        tables["rewritten"](text)
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
 def test_no_figure_of_a_sentence_is_loose(tables, page):
     path = ROOT / page
