@@ -2,8 +2,8 @@
 
 A look is a file of its own. It holds the weights of a second synthesis as a difference to the faithful one: int8
 matrices with a scale a row, everything else in half precision. Its record names the synthesis that it belongs to by a
-hash, so a look of another release is refused. Codes do not depend on looks: files need not be coded again when a look
-is trained anew.
+hash, so a look of another release is refused. It also holds a SHA-256 of itself and the tensors, by which damage is
+found; the first looks have none. Codes do not depend on looks: files need not be coded again when a look is trained anew.
 
 The dial between looks is a straight line in pixels from the faithful picture, at 0, to that of the look, at 1. No mixture
 of both of another kind gives less error at the same realism (Freirich, Michaeli and Meir, "A theory of the
@@ -26,6 +26,7 @@ from safetensors.numpy import save as save_tensors
 
 from pqmim.errors import BadArgument, WeightsError
 from pqmim.files import write_atomically
+from pqmim.release import hash_of
 
 FOLDER = Path(__file__).parent / "weights"
 KEY = "pqmim-look"  # of the record in the file's metadata
@@ -115,6 +116,7 @@ def save(path: str | os.PathLike[str], look: Look, faithful: Tensors, digest: st
         elif np.any(difference):
             tensors[name] = difference.astype(np.float16)
     record = {"format": 1, "name": look.name, "synthesis": digest}
+    record["sha256"] = hash_of(record, tensors).hexdigest()
     data: bytes = save_tensors(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, metadata={KEY: json.dumps(record)}
     )
@@ -129,7 +131,8 @@ def load(path: str | os.PathLike[str], faithful: Tensors, digest: str | None) ->
     release is where that of the next one starts to learn.
 
     Raises:
-        WeightsError: the file cannot be read, is no look, or belongs to another synthesis.
+        WeightsError: the file cannot be read, is no look, does not match the SHA-256 that it records, or belongs to another
+            synthesis.
     """
     try:
         data = Path(path).read_bytes()
@@ -138,6 +141,9 @@ def load(path: str | os.PathLike[str], faithful: Tensors, digest: str | None) ->
         raise WeightsError(f"cannot be read ({error.strerror})", path) from error
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsError("this is no look of pqmim, or it is damaged", path) from error
+    facts = {key: value for key, value in record.items() if key != "sha256"}
+    if "sha256" in record and record["sha256"] != hash_of(facts, tensors).hexdigest():
+        raise WeightsError("the file is damaged: it does not match the SHA-256 that it records", path)
     if digest is not None and record["synthesis"] != digest:
         raise WeightsError(f"the look {record['name']} belongs to other weights", path)
     strength = tensors.pop("strength").astype(np.float32)

@@ -83,7 +83,7 @@ class Release:
 
     def digest_of(self, part: str) -> str:
         """SHA-256 of one of `PARTS`: what an add-on to the release, such as a look, names it by."""
-        return _digest({}, self.part(part)).hexdigest()
+        return hash_of({}, self.part(part)).hexdigest()
 
 
 def save(path: str | os.PathLike[str], record: Record, parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> int:
@@ -102,7 +102,7 @@ def save(path: str | os.PathLike[str], record: Record, parts: Mapping[str, Mappi
     """
     tensors = {f"{part}.{name}": _kept(tensor) for part in PARTS for name, tensor in parts[part].items()}
     facts = _facts(record) | {"format": 2, "id": f"{id_of(record, _part(tensors, 'prior')):03x}"}
-    facts["sha256"] = _digest(facts, tensors).hexdigest()
+    facts["sha256"] = hash_of(facts, tensors).hexdigest()
     data = save_tensors(tensors, metadata={KEY: json.dumps(facts)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,17 @@ def id_of(record: Record, prior: Mapping[str, NDArray[Any]]) -> int:
     """The id (0..1023) of what decides codes: the first ten bits of a SHA-256 of it in canonical form."""
     facts = _facts(record)
     decides = {name: facts[name] for name in ("active", "codewords", "dimensions", "groups")}
-    return int.from_bytes(_digest(decides, prior).digest()[:2], "big") >> 6
+    return int.from_bytes(hash_of(decides, prior).digest()[:2], "big") >> 6
+
+
+def hash_of(facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> "hashlib._Hash":
+    """SHA-256 of facts as JSON with sorted keys and no spaces, and of tensors by name: type, shape, little-endian bytes."""
+    found = hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+    for name, tensor in sorted(tensors.items()):
+        little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+        found.update(f"{name} {little.dtype.str} {json.dumps(little.shape)}\n".encode())
+        found.update(little.reshape(-1).view(np.uint8).data if little.size else b"")
+    return found
 
 
 @cache
@@ -167,7 +177,7 @@ def find(wanted: int) -> Path:
 def _release(facts: Mapping[str, Any], tensors: Tensors, data: bytes, path: Path) -> Release:
     record = _record(facts)
     own = {name: value for name, value in facts.items() if name != "sha256"}
-    found = Release(_id(facts, data), _digest(own, tensors).hexdigest(), record, tensors, path.name)
+    found = Release(_id(facts, data), hash_of(own, tensors).hexdigest(), record, tensors, path.name)
     prior = found.part("prior")
     if "id" in facts and (facts["sha256"], found.id) != (found.digest, id_of(record, prior)):
         raise WeightsError("the file is damaged: it does not match the SHA-256 that it records", path)
@@ -205,16 +215,6 @@ def _metadata(data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:8], "little")
     facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][KEY])
     return facts
-
-
-def _digest(facts: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> "hashlib._Hash":
-    """SHA-256 of facts as JSON with sorted keys and no spaces, and of tensors by name: type, shape, little-endian bytes."""
-    found = hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode() + b"\n")
-    for name, tensor in sorted(tensors.items()):
-        little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
-        found.update(f"{name} {little.dtype.str} {json.dumps(little.shape)}\n".encode())
-        found.update(little.reshape(-1).view(np.uint8).data if little.size else b"")
-    return found
 
 
 def _part(tensors: Mapping[str, NDArray[Any]], part: str) -> Tensors:

@@ -145,6 +145,19 @@ def test_what_is_no_look_is_said_to_be_none(tmp_path):
         looks.load(path, {}, "")
 
 
+def test_a_damaged_look_is_refused_if_it_has_a_digest(tmp_path):
+    path, faithful = tmp_path / "vivid.safetensors", arrays(random_synthesis(0))
+    looks.save(path, looks.Look("vivid", arrays(vivid_synthesis()), np.ones(3, np.float32)), faithful, "digest")
+    data = path.read_bytes()
+    assert looks.load(path, faithful, "digest").name == "vivid"
+    for damaged in (data[:-1] + bytes([data[-1] ^ 1]), data.replace(b"vivid", b"livid", 1)):
+        path.write_bytes(damaged)
+        with pytest.raises(WeightsError, match="does not match the SHA-256"):
+            looks.load(path, faithful, "digest")
+    path.write_bytes(damaged.replace(b"sha256", b"sha255", 1))  # as the first looks, which have none
+    assert looks.load(path, faithful, "digest").name == "livid"
+
+
 def test_no_packaged_look_belongs_to_unknown_weights():
     assert looks.find({}, "unknown") is None
 
