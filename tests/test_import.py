@@ -1,10 +1,12 @@
 import inspect
 import io
 import os
+import pkgutil
 import subprocess
 import sys
 import types
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -123,3 +125,26 @@ def test_info_of_an_endless_source_reads_its_beginning(tmp_path):
     path.write_bytes(b"text")
     with pytest.raises(pqmim.UnsupportedFile, match=r"a\.pqm: this is not a \.pqm file"):
         pqmim.info(path)
+
+
+def test_import_contracts_leave_no_module_out():
+    tomllib = pytest.importorskip("tomllib")
+    tables = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    sides = {
+        table["name"]: [table.get(side, []) for side in ("source_modules", "forbidden_modules")] for table in tables
+    }
+    every = {f"pqmim.{module.name}" for module in pkgutil.iter_modules(pqmim.__path__)}
+
+    def others(*names):
+        return every - {f"pqmim.{name}" for name in names}
+
+    ground, rooms = ("errors", "files", "native"), ("coding", "bitstream", "image")
+    _, forbidden = sides["Coding, bitstream and image stand on nothing of ours but errors, files and native"]
+    assert set(forbidden) == others(*ground, *rooms)
+    assert set(sides["Models do not look up"][1]) == others(*ground, "coding", "models")
+    sources, _ = sides["Training is used by the command line and by rivals alone"]
+    assert set(sources) == others("__main__", "cli", "rivals", "training")
+    hall, doors = sides["The hall knows none of its doors"]
+    assert {*hall, *doors} == others(*ground, *rooms, "models", "threads") and set(hall).isdisjoint(doors)
