@@ -105,7 +105,9 @@ def add_completion_options(parser: argparse.ArgumentParser) -> None:
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     """How codes are drawn."""
-    parser.add_argument("--seed", type=values.seed, default=0, metavar="N", help="of what is drawn (default: 0)")
+    parser.add_argument(
+        "--seed", type=values.seed, default=0, metavar="N", help="picks one of many drawings (default: 0)"
+    )
     parser.add_argument(
         "--temperature", type=values.temperature, metavar="T", help="less: plainer (default: 1, or 0.5 to complete)"
     )

@@ -60,7 +60,7 @@ class Head(nn.Module):
 
 
 class Patches(nn.Module):
-    """Scores of patches of 46 pixels, given a condition."""
+    """Scores of patches of 38 pixels, given a condition."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -105,7 +105,8 @@ class Discriminator(nn.Module):
 
         Args:
             features: one tensor (B, C, h, w) a depth, in units of their root energy.
-            latent: (B, C, h, w), of the same field of view as the features. No gradient follows it.
+            latent: (B, C, h, w), stretched over the features' field of view. The features may be those of a crop that
+                leaves out up to one position of it. No gradient follows it.
             image: (B, 3, H, W) in 0..255, that the features are of.
         """
         units = (latent.detach() / self.latent_scale[:, None, None]).clamp(-3, 3)

@@ -9,7 +9,7 @@
 
 Two choices are the project's: the conditional density is logistic where the paper has Gaussians, for its gradient does
 not vanish at outliers; and the synthesis sees rounded latents, straight-through, while uniform noise stands for
-rounding in the rate alone (see `scalar_proxy`).  One model serves all lambdas, by gains, as ours does.
+rounding in the rate alone (see `models.proxy`).  One model serves all lambdas, by gains, as ours does.
 """
 
 import math
