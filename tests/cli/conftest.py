@@ -116,6 +116,7 @@ def codec(monkeypatch):
     module.Codec = FakeCodec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
     monkeypatch.setattr("pqmim.decoder.Decoder", FakeDecoder)
+    monkeypatch.setattr("pqmim.cli.compress.digests", lambda weights, look: {"weights": str(weights), "look": look})
     monkeypatch.setattr(FakeCodec, "opened", [])
     monkeypatch.setattr(FakeCodec, "encoded", [])
     monkeypatch.setattr(FakeCodec, "asked", [])

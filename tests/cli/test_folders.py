@@ -9,6 +9,8 @@ from PIL import Image
 
 import pqmim
 from pqmim.cli import workers
+from pqmim.cli.options import digests
+from pqmim.release import load
 
 
 @pytest.fixture
@@ -62,6 +64,45 @@ def test_what_was_done_otherwise_is_not_done(run, tree, change):
         Image.new("RGB", (99, 16)).save(tree / "a.png")
     status, _, err = run(*words, *(["-q", "9"] if change == "settings" else []))
     assert status == 1 and err.count("exists already") == (4 if change == "settings" else 1)
+
+
+@pytest.mark.parametrize("verb", ["compress", "decompress"])
+def test_other_weights_make_another_job(run, tree, monkeypatch, verb):
+    assert run("compress", "in", "-o", "out")[0] == 0
+    words = [verb, "in", "-o", "out"] if verb == "compress" else [verb, "out", "-o", "back", "--look", "vivid"]
+    run(*words)
+    assert run(*words) == (0, b"", "")
+    monkeypatch.setattr("pqmim.cli.compress.digests", lambda weights, look: {"weights": "of a later release"})
+    status, _, err = run(*words)
+    assert status == 1 and err.count("exists already") == 2
+
+
+def test_weights_are_named_by_what_they_hold():
+    own, vivid = digests(None, look=False), digests(None, look=True)
+    assert own == {"weights": load().digest[:16]}
+    assert vivid.keys() == {"weights", "vivid"} and vivid["weights"] == own["weights"] != vivid["vivid"]
+
+
+def test_a_photo_that_is_replaced_while_it_is_compressed_is_not_done(run, tree, codec, monkeypatch):
+    encode = codec.encode
+
+    def replacing(self, image, **options):
+        encoded = encode(self, image, **options)
+        Image.new("RGB", (99, 16)).save(image)
+        return encoded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "encode", replacing)
+        assert run("compress", "in", "-o", "out")[0] == 0
+    status, _, err = run("compress", "in", "-o", "out")
+    assert status == 1 and err.count("exists already") == 2
+
+
+def test_an_output_of_another_size_is_not_done(run, tree):
+    assert run("compress", "in", "-o", "out")[0] == 0
+    Path("out/a.pqm").write_bytes(b"")
+    status, _, err = run("compress", "in", "-o", "out")
+    assert status == 1 and err.startswith("pqmim: out/a.pqm: exists already") and err.count("exists already") == 1
 
 
 def test_skip_existing(run, tree):

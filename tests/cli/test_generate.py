@@ -1,7 +1,10 @@
+import json
 import os
 
 import pytest
 from PIL import Image
+
+import pqmim
 
 
 def test_a_picture_of_nothing(run, here, codec):
@@ -50,3 +53,16 @@ def test_usage_errors(run, here, words):
 def test_an_ending_that_no_format_has(run, here):
     status, _, err = run("generate", "-o", "dream.txt")
     assert (status, err.count("\n")) == (1, 1) and "dream.txt" in err
+
+
+def test_a_picture_of_nothing_has_no_file(run, here, codec, monkeypatch):
+    (here / "nothing").write_bytes(b"of no concern")
+    assert json.loads(run("generate", "-o", "a.png", "--size", "8x8", "--json")[1]).keys() == {
+        *("output", "width", "height", "seed", "bytes")
+    }
+
+    def generate(self, width, height, **options):
+        raise pqmim.PqmimError("too large a picture")
+
+    monkeypatch.setattr(codec, "generate", generate)
+    assert run("generate", "-o", "b.png")[2] == "pqmim: b.png: too large a picture.\n"

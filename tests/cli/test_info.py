@@ -46,3 +46,8 @@ def test_a_stream_without_an_end_is_read_as_far_as_needed(run, photo):
     data = (photo.parent / "photo.pqm").read_bytes()
     assert run("info", "-", stdin=data + bytes(10**7))[0] == 1
     assert run("info", "/dev/zero")[0] == 1
+
+
+def test_what_makes_no_files_has_no_sizes(run, photo):
+    run("compress", "photo.png")
+    assert run("info", *3 * ["photo.pqm"])[2].endswith(" s: 3 done\n")

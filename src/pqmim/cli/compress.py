@@ -17,6 +17,7 @@ from pqmim.cli.options import (
     add_output_option,
     add_verb,
     check_json,
+    digests,
     given,
 )
 from pqmim.cli.streams import read, write
@@ -135,8 +136,15 @@ def manifest_of(args: argparse.Namespace) -> str | None:
 
 
 def settings_of(args: argparse.Namespace, options: dict[str, Any]) -> str:
-    """What decides the results beside the sources, for the list of a folder's files."""
-    return " ".join(f"{name}={value}" for name, value in (options | given(weights=args.weights)).items())
+    """What decides the results beside the sources, for the list of a folder's files; empty where none is kept.
+
+    Raises:
+        WeightsError: the weights cannot be read.
+    """
+    if manifest_of(args) is None:
+        return ""
+    decides = options | digests(args.weights, look=bool(getattr(args, "look", None)))
+    return " ".join(f"{name}={value}" for name, value in decides.items())
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     output = _output(args.output)
     ending = ending_of(output)
-    jobs = [Job(args.keep or "nothing", name, n) for n, name in enumerate(numbered(output, args.variants))]
+    jobs = [Job(args.keep or "", name, n) for n, name in enumerate(numbered(output, args.variants))]
     data, mask = (read_file(args.keep), _mask(args.mask, args.max_pixels)) if args.keep else (b"", None)
 
     def draw(codec: "Codec", job: Job) -> Outcome:

@@ -15,7 +15,7 @@ class Job:
     """One file to work on.
 
     Attributes:
-        source: its name; `STREAM` is standard input.
+        source: its name; `STREAM` is standard input, and without a name the result is made of nothing.
         target: where the result goes; `STREAM` is standard output.
         number: which of several results of this source it is, from 0.
     """
@@ -26,8 +26,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The source as a person reads it."""
-        return "standard input" if self.source == STREAM else self.source
+        """The source as a person reads it; of what is made of nothing, the target."""
+        return "standard input" if self.source == STREAM else self.source or self.target
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ NAME = "pqmim.jsonl"
 class Manifest:
     """A file of rows, added to as the work goes on.
 
-    A row is what `--json` prints, with the size and the time of the source, and the settings. Lines that are no such
-    rows, as a machine that died may leave, are passed over.
+    A row is what `--json` prints, with the size and the time that the source had when its job began, and the settings.
+    Lines that are no such rows, as a machine that died may leave, are passed over.
     """
 
     def __init__(self, path: str, settings: str) -> None:
@@ -38,17 +38,19 @@ class Manifest:
             pass
 
     def has(self, job: Job) -> bool:
-        """Whether a job was done with these settings, from the source as it is now."""
+        """Whether a job was done with these settings, from the source as it is now, and its output has its size still."""
         row = self._rows.get(job.target)
-        return row is not None and all(row.get(k) == v for k, v in self._key(job).items())
+        if row is None or row.get("bytes") != os.path.getsize(job.target):
+            return False
+        return all(row.get(k) == v for k, v in self._key(stamp(job.source)).items())
 
-    def add(self, job: Job, facts: dict[str, Any]) -> None:
-        """Keep the result of a job."""
+    def add(self, facts: dict[str, Any], source: dict[str, int]) -> None:
+        """Keep the result of a job; `source` is the stamp that its source had when it began."""
         if self._file is None:
             self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 - see `close`
             if not self._ends_whole:  # a machine that died left half a line, which must not take the next row with it
                 self._file.write("\n")
-        self._file.write(json.dumps(facts | self._key(job)) + "\n")
+        self._file.write(json.dumps(facts | self._key(source)) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -57,9 +59,13 @@ class Manifest:
             self._file.close()
             self._file = None
 
-    def _key(self, job: Job) -> dict[str, Any]:
-        key: dict[str, Any] = {"settings": self._settings}
-        if job.source != STREAM and os.path.isfile(job.source):
-            status = os.stat(job.source)
-            key |= {"source_bytes": status.st_size, "source_time": status.st_mtime_ns}
-        return key
+    def _key(self, source: dict[str, int]) -> dict[str, Any]:
+        return {"settings": self._settings, **source}
+
+
+def stamp(source: str) -> dict[str, int]:
+    """The size of a file, and the time (in ns) when it was last written; empty for streams and what is no file."""
+    if source == STREAM or not os.path.isfile(source):
+        return {}
+    status = os.stat(source)
+    return {"source_bytes": status.st_size, "source_time": status.st_mtime_ns}

@@ -134,6 +134,24 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def digests(weights: Path | None, look: bool) -> dict[str, str]:
+    """What names the weights that results depend on, whatever their files are called.
+
+    Args:
+        weights: the file of a release; None: the packaged one.
+        look: whether its vivid look draws, too.
+
+    Raises:
+        WeightsError: the release cannot be read.
+    """
+    from pqmim import looks, release
+
+    found = release.load(weights)
+    names = {"weights": found.digest[:16]}
+    own = looks.find(found.part("synthesis"), found.digest_of("synthesis")) if look else None
+    return names if own is None else names | {"vivid": own.digest[:16]}
+
+
 def check_device(device: str) -> None:
     """Raises BadArgument where torch has no such device here."""
     if device == "cuda":

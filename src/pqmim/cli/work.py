@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from pqmim.cli.jobs import STREAM, Job, check_target
-from pqmim.cli.manifest import Manifest
+from pqmim.cli.manifest import Manifest, stamp
 from pqmim.cli.messages import USER_ERRORS, is_terminal, note, say, sentence, size_of, waiting, warn
 
 
@@ -25,6 +25,7 @@ class Outcome:
         notes: what could not be kept or found, one line each.
         error: the sentence of what went wrong; then the rest is empty.
         status: exit status that this outcome asks for.
+        source: the stamp that the source had when the job began, see `manifest.stamp`.
     """
 
     line: str | None = None
@@ -32,6 +33,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     error: str | None = None
     status: int = 0
+    source: dict[str, int] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -140,8 +142,9 @@ class Batch:
             warn(f"pqmim: {outcome.error}")
         else:
             self._status = max(self._status, outcome.status)
-            self._bytes_in += os.path.getsize(job.source) if os.path.isfile(job.source) else 0
-            self._bytes_out += outcome.facts.get("bytes", 0)
+            if job.target != STREAM:  # there "bytes" are those of an output
+                self._bytes_in += os.path.getsize(job.source) if os.path.isfile(job.source) else 0
+                self._bytes_out += outcome.facts.get("bytes", 0)
             note(job.name, outcome.notes)
         if self.options.json:
             say(json.dumps(facts))
@@ -150,13 +153,14 @@ class Batch:
 
     def _keep(self, job: Job, outcome: Outcome) -> dict[str, Any]:
         """Write an outcome into the list, before anything is printed, which may fail; returns its facts."""
-        facts = {"file": job.source} | ({} if job.target == STREAM else {"output": job.target}) | outcome.facts
+        facts = {"file": job.source} if job.source else {}
+        facts |= ({} if job.target == STREAM else {"output": job.target}) | outcome.facts
         if outcome.error is not None:
             facts["error"] = outcome.error
         if outcome.notes:
             facts["notes"] = list(outcome.notes)
         if self._manifest is not None:
-            self._manifest.add(job, facts)
+            self._manifest.add(facts, outcome.source)
         return facts
 
     def _summary(self, seconds: float) -> str:
@@ -173,7 +177,8 @@ class Batch:
 def attempt(task: Task, codec: Any, job: Job) -> Outcome:
     """What becomes of a job; errors that are not the user's are raised."""
     try:
-        return task(codec, job)
+        source = stamp(job.source)  # before the task reads it: whoever replaces it meanwhile makes another job
+        return replace(task(codec, job), source=source)
     except BrokenPipeError:
         raise
     except USER_ERRORS as error:
