@@ -22,7 +22,7 @@ from typing import Any
 from PIL import Image
 
 from pqmim import check
-from pqmim.batch import left, manifest, plan
+from pqmim.batch import Compress, CompressShard, plan
 from pqmim.errors import PqmimError
 from pqmim.evaluation.machine import machine
 from pqmim.evaluation.results import write_results
@@ -50,12 +50,13 @@ def main() -> None:
         options = ["-q", str(args.quality), "--workers", str(args.workers), "--shard", str(args.shard)]
         command = [sys.executable, str(script), str(args.photos), archive, *options]
         shards = plan(args.photos, args.shard)
-        first, done = killed(command, lambda: len(shards) - len(left(shards, archive)), KILLED_AFTER * len(shards))
+        work = CompressShard(args.photos, archive, Compress(args.quality, effort=0))  # as the recipe does it
+        first, done = killed(command, lambda: len(shards) - len(work.left(shards)), KILLED_AFTER * len(shards))
         print(f"killed after {first:.0f} s, {done} of {len(shards)} shards done", flush=True)
         start = time.monotonic()
         subprocess.run(command, check=True)
         second = time.monotonic() - start
-        found = verdict(args.photos, Path(archive))
+        found = verdict(args.photos, Path(archive), work.manifest(shards))
     run = {
         "command": f"python benchmarks/archive.py photos/ --engine {args.engine} --workers {args.workers} --shard {args.shard}",
         "machine": machine(1),
@@ -106,9 +107,8 @@ def descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in descendants(child)]
 
 
-def verdict(photos: Path, archive: Path) -> dict[str, Any]:
-    """What the archive holds, beside what it should."""
-    rows = manifest(archive)
+def verdict(photos: Path, archive: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the archive and the rows of its lists hold, beside what they should."""
     listed = Counter(row["path"] for row in rows)
     stored: Counter[str] = Counter()
     checked = unsound = 0

@@ -9,7 +9,7 @@ import argparse
 import os
 import time
 
-from pqmim.batch import Compress, CompressShard, left, plan
+from pqmim.batch import Compress, CompressShard, plan
 
 
 def main() -> None:
@@ -25,14 +25,13 @@ def main() -> None:
     import dask
     import dask.bag
 
-    os.makedirs(args.archive, exist_ok=True)
+    work = CompressShard(args.photos, args.archive, Compress(args.quality, effort=args.effort))
     shards = plan(args.photos, args.shard)
-    todo = left(shards, args.archive)
+    todo = work.left(shards)
     print(f"{len(shards)} shards, {len(shards) - len(todo)} of them done", flush=True)
     if not todo:
         return
     start = time.monotonic()
-    work = CompressShard(args.photos, args.archive, Compress(args.quality, effort=args.effort))
     with dask.config.set(scheduler="processes", num_workers=args.workers):
         done = dask.bag.from_sequence(todo, npartitions=len(todo)).map(work).compute()
     photos, errors = sum(row["photos"] for row in done), sum(row["errors"] for row in done)

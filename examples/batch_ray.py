@@ -11,7 +11,7 @@ import os
 import time
 from typing import Any
 
-from pqmim.batch import Compress, CompressShard, Shard, left, plan
+from pqmim.batch import Compress, CompressShard, Shard, plan
 
 
 class Actor:
@@ -39,15 +39,14 @@ def main() -> None:
     import ray
     from ray.data import ActorPoolStrategy
 
-    os.makedirs(args.archive, exist_ok=True)
+    options = {"quality": args.quality, "effort": args.effort, "device": "cuda" if args.gpu else "cpu"}
     shards = plan(args.photos, args.shard)
-    todo = left(shards, args.archive)
+    todo = CompressShard(args.photos, args.archive, Compress(**options)).left(shards)
     print(f"{len(shards)} shards, {len(shards) - len(todo)} of them done", flush=True)
     if not todo:
         return
     ray.init(num_cpus=args.workers + 1)  # one for Ray's own tasks, which would wait for the workers' for ever
     start = time.monotonic()
-    options = {"quality": args.quality, "effort": args.effort, "device": "cuda" if args.gpu else "cpu"}
     rows = ray.data.from_items([{"name": shard.name, "paths": list(shard.paths)} for shard in todo])
     done = (
         rows.repartition(len(todo))

@@ -8,6 +8,6 @@ Example:
 """
 
 from pqmim.integrations.batch import Compress
-from pqmim.integrations.shards import CompressShard, Shard, left, manifest, plan
+from pqmim.integrations.shards import CompressShard, Shard, plan
 
-__all__ = ["Compress", "CompressShard", "Shard", "left", "manifest", "plan"]
+__all__ = ["Compress", "CompressShard", "Shard", "plan"]

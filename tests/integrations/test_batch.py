@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pqmim.batch import Compress, CompressShard, left, manifest, plan
-from pqmim.errors import BadArgument, InvalidImage, WeightsError
+from pqmim.batch import Compress, CompressShard, plan
+from pqmim.errors import BadArgument, InvalidImage, OutputError, WeightsError
 from pqmim.results import Encoded
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,6 @@ def photos(tmp_path):
         path.write_bytes(png(number))
     (tmp_path / "photos" / "bad.jpg").write_bytes(b"none")
     (tmp_path / "photos" / "notes.txt").write_text("none")
-    (tmp_path / "archive").mkdir()
     return tmp_path / "photos"
 
 
@@ -98,10 +97,10 @@ def test_no_photo_is_lost_or_doubled(codec, photos):
     work = CompressShard(photos, archive)
     assert work(shards[1])["photos"] == 3
     (archive / "shard-00002.tar").write_bytes(b"half a")  # as a process that died may leave it
-    assert [shard.name for shard in left(plan(photos, 3), archive)] == ["shard-00000", "shard-00002"]
-    summary = [work(shard) for shard in left(plan(photos, 3), archive)]
-    assert left(plan(photos, 3), archive) == [] and sum(row["errors"] for row in summary) == 1
-    rows = manifest(archive)
+    assert [shard.name for shard in work.left(plan(photos, 3))] == ["shard-00000", "shard-00002"]
+    summary = [work(shard) for shard in work.left(plan(photos, 3))]
+    assert work.left(plan(photos, 3)) == [] and sum(row["errors"] for row in summary) == 1
+    rows = work.manifest(shards)
     assert sorted(row["path"] for row in rows) == sorted(path for shard in shards for path in shard.paths)
     assert [row["path"] for row in rows if row["error"]] == ["bad.jpg"]
     for row in rows:
@@ -111,11 +110,52 @@ def test_no_photo_is_lost_or_doubled(codec, photos):
 
 
 def test_a_changed_tree_is_not_done(codec, photos):
-    archive = photos.parent / "archive"
+    work = CompressShard(photos, photos.parent / "archive")
     for shard in plan(photos, 3):
-        CompressShard(photos, archive)(shard)
+        work(shard)
     (photos / "1" / "9.png").write_bytes(png(9))
-    assert [shard.name for shard in left(plan(photos, 3), archive)] == ["shard-00002"]
+    assert [shard.name for shard in work.left(plan(photos, 3))] == ["shard-00002"]
+
+
+@pytest.mark.parametrize("other", ["options", "weights"])
+def test_a_shard_of_other_options_or_weights_is_not_done(codec, photos, monkeypatch, other):
+    archive, shards = photos.parent / "archive", plan(photos, 3)
+    work = CompressShard(photos, archive, Compress(40))
+    for shard in shards:
+        work(shard)
+    assert work.left(shards) == [] and len(work.manifest(shards)) == 8
+    if other == "weights":
+        later = types.SimpleNamespace(digest="of a later release")
+        monkeypatch.setattr("pqmim.integrations.batch.load", lambda path: later)
+    anew = CompressShard(photos, archive, Compress(90 if other == "options" else 40))
+    assert anew.left(shards) == shards and anew.manifest(shards) == []
+    anew(shards[0])
+    assert anew.left(shards) == shards[1:] and {row["shard"] for row in anew.manifest(shards)} == {"shard-00000"}
+
+
+def test_an_archive_of_another_plan_is_refused(codec, photos):
+    work = CompressShard(photos, photos.parent / "archive")
+    for shard in plan(photos, 2):
+        work(shard)
+    with pytest.raises(OutputError, match="such as shard-00002"):
+        work.left(plan(photos, 4))
+    assert work.manifest(plan(photos, 4)) == []
+
+
+def test_a_list_goes_before_the_tar_that_it_is_of(codec, photos, monkeypatch):
+    archive, [shard] = photos.parent / "archive", plan(photos, 100)
+    work = CompressShard(photos, archive, Compress(40))
+    work(shard)
+
+    def write(path, data, force):
+        (archive / "shard-00000.tar").write_bytes(data)
+        raise OutputError("no room", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pqmim.integrations.shards.write_atomically", write)
+        with pytest.raises(OutputError):
+            CompressShard(photos, archive, Compress(90))(shard)
+    assert work.left([shard]) == [shard]
 
 
 @pytest.mark.parametrize("options", [{"quality": 200}, {"effort": -1}, {"size": 200, "bpp": 1}, {"psnr": 0}])
@@ -128,7 +168,7 @@ def test_a_shard_without_weights_is_not_done(photos, tmp_path):
     archive, shards = photos.parent / "archive", plan(photos, 100)
     with pytest.raises(WeightsError, match="nowhere"):
         CompressShard(photos, archive, Compress(weights=str(tmp_path / "nowhere.safetensors")))(shards[0])
-    assert left(shards, archive) == shards and not list(archive.iterdir())
+    assert CompressShard(photos, archive).left(shards) == shards and not list(archive.iterdir())
 
 
 def test_a_photo_that_went_away_is_a_row(codec, photos):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from pqmim.dial import TARGETS, check_effort, check_quality, check_targets
 from pqmim.errors import PqmimError
+from pqmim.release import load
 
 if TYPE_CHECKING:
     from pqmim.codec import Codec
@@ -46,7 +48,8 @@ class Compress:
         check_effort(options.get("effort"))
         check_targets({name: options.get(name) for name in TARGETS})
         self._codec: Codec | None = None
-        self._opening = {"weights": weights, "device": device, "threads": threads}
+        self._weights = weights
+        self._device, self._threads = device, threads
         self._options = {"quality": quality, **options}
 
     def __call__(self, batch: Mapping[str, Sequence[Any] | NDArray[Any]]) -> Batch:
@@ -85,17 +88,29 @@ class Compress:
         bpp = 8 * len(encoded.data) / (encoded.width * encoded.height)
         return row | {"data": encoded.data, "bpp": bpp}
 
+    @cached_property
+    def settings(self) -> str:
+        """What decides the files beside the photos: options of `Codec.encode`, and the digest of the weights.
+
+        Raises:
+            WeightsError: the weights cannot be read.
+        """
+        decides = self._options | {"weights": load(self._weights).digest[:16]}
+        return " ".join(f"{name}={value}" for name, value in decides.items())
+
     @property
     def codec(self) -> "Codec":
         """That of this process, opened when it is first asked for."""
         if self._codec is None:
             from pqmim.codec import Codec
 
-            self._codec = Codec(**self._opening)  # type: ignore[arg-type]
+            self._codec = Codec(self._weights, device=self._device, threads=self._threads)
         return self._codec
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_codec": None}
+        state = self.__dict__ | {"_codec": None}
+        state.pop("settings", None)  # another machine may have other weights
+        return state
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

@@ -3,8 +3,10 @@
     archive/shard-00012.tar     the .pqm files, under the names of their photos
     archive/shard-00012.jsonl   the list of them, one JSON object a line: path, sha256, bytes, bpp, error
 
-The list is written last, whole or not at all: a shard that has one is done. Millions of small files stay away from
-file systems that do not like them, and no photo is lost or doubled however often the job dies.
+The list is written last, whole or not at all. Its first line says what the shard was made of and how: a shard that has
+one of the same photos, options and weights is done. Photos that could not be compressed are rows with an error in it;
+without its list a shard is done again, with these. Millions of small files stay away from file systems that do not like
+them, and no photo is lost or doubled however often the job dies.
 """
 
 import hashlib
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pqmim.errors import OutputError
 from pqmim.files import write_atomically
 from pqmim.image.endings import PICTURES
 from pqmim.integrations.batch import Compress
@@ -50,17 +53,12 @@ def plan(photos: str | os.PathLike[str], size: int = 100) -> list[Shard]:
     ]
 
 
-def left(shards: Iterable[Shard], archive: str | os.PathLike[str]) -> list[Shard]:
-    """Those that are not done yet."""
-    return [shard for shard in shards if not _is_done(shard, Path(archive))]
-
-
 class CompressShard:
     """Does one shard: reads its photos, compresses them, writes its two files.
 
     Args:
         photos: the folder of all photos.
-        archive: the folder of the archive, which exists.
+        archive: the folder of the archive, made if it does not exist.
         compress: what to do with a photo.
     """
 
@@ -69,6 +67,7 @@ class CompressShard:
     ) -> None:
         self._photos, self._archive = Path(photos), Path(archive)
         self._compress = compress or Compress()
+        self._archive.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
         """Do it.
@@ -93,8 +92,9 @@ class CompressShard:
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
                 rows.append({**row, "bytes": len(data)})
-        head = {"shard": shard.name, "digest": shard.digest, "photos": len(rows)}
+        head = {**self._key(shard), "photos": len(rows)}
         lines = "".join(json.dumps(line) + "\n" for line in [head, *rows])
+        (self._archive / f"{shard.name}.jsonl").unlink(missing_ok=True)  # that of another tar
         write_atomically(self._archive / f"{shard.name}.tar", buffer.getvalue(), force=True)
         write_atomically(self._archive / f"{shard.name}.jsonl", lines.encode(), force=True)
         return {
@@ -105,6 +105,43 @@ class CompressShard:
             "bytes_out": sum(row["bytes"] for row in rows),
         }
 
+    def left(self, shards: Iterable[Shard]) -> list[Shard]:
+        """Those of a plan that are not done yet, or were done of other photos, with other options or other weights.
+
+        Raises:
+            WeightsError: the weights cannot be read.
+            OutputError: the archive holds a shard that is not of the plan, as after another `size`: some of its photos
+                would be in the archive twice, or are no longer wanted. It is not removed.
+        """
+        planned = list(shards)
+        found = {path.stem for path in self._archive.glob("shard-*") if path.suffix in (".tar", ".jsonl")}
+        strange = found - {shard.name for shard in planned}
+        if strange:
+            message = f"holds shards that are not of this plan, such as {min(strange)}: remove them, or use another"
+            raise OutputError(message, self._archive)
+        return [shard for shard in planned if self._listed(shard) is None]
+
+    def manifest(self, shards: Iterable[Shard]) -> list[dict[str, Any]]:
+        """The rows of those of a plan that are done, each with the name of its shard.
+
+        Raises:
+            WeightsError: the weights cannot be read.
+        """
+        return [{"shard": shard.name, **row} for shard in shards for row in self._listed(shard) or ()]
+
+    def _key(self, shard: Shard) -> dict[str, str]:
+        """What a shard is made of, and how."""
+        return {"shard": shard.name, "digest": shard.digest, "settings": self._compress.settings}
+
+    def _listed(self, shard: Shard) -> list[dict[str, Any]] | None:
+        """The rows of a shard that is done; None for others."""
+        try:
+            head, *rows = map(json.loads, (self._archive / f"{shard.name}.jsonl").read_text().splitlines())
+            same = head.items() >= self._key(shard).items()
+        except (OSError, ValueError, AttributeError):
+            return None
+        return rows if same else None
+
     def _row(self, path: str) -> dict[str, Any]:
         try:
             photo = (self._photos / path).read_bytes()
@@ -112,20 +149,3 @@ class CompressShard:
             message = error.strerror or str(error)
             return {"path": path, "sha256": "", "data": b"", "bpp": 0.0, "error": message, "bytes_in": 0}
         return self._compress.row(path, photo) | {"bytes_in": len(photo)}
-
-
-def manifest(archive: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The rows of all shards that are done, each with the name of its shard."""
-    rows = []
-    for path in sorted(Path(archive).glob("shard-*.jsonl")):
-        head, *lines = map(json.loads, path.read_text().splitlines())
-        rows += [{"shard": head["shard"], **line} for line in lines]
-    return rows
-
-
-def _is_done(shard: Shard, archive: Path) -> bool:
-    try:
-        with open(archive / f"{shard.name}.jsonl") as file:
-            return bool(json.loads(file.readline())["digest"] == shard.digest)
-    except (OSError, ValueError, KeyError):
-        return False
