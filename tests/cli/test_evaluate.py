@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pqmim.errors import PqmimError
 from pqmim.evaluation.codecs import CODECS
+from pqmim.evaluation.report.sheets import sheets_of
 
 
 @pytest.fixture
@@ -63,6 +65,38 @@ def test_realism_needs_the_networks(run, photos):
     (photos.parent / "weights").mkdir()
     status, _, err = run("evaluate", "photos", "--codec", "jpeg", "--perceptual", "--features", "weights")
     assert status == 1 and "squeezenet1_1.safetensors" in err
+
+
+@pytest.mark.parametrize("option", ["--inception", "--store"])
+def test_options_of_realism_alone(run, photos, option, capsysbinary):
+    with pytest.raises(SystemExit) as stop:
+        run("evaluate", "photos", "--codec", "jpeg", option, "none")
+    assert stop.value.code == 2 and f"{option} needs --perceptual" in capsysbinary.readouterr().err.decode()
+
+
+def test_a_sheet_that_exists_costs_no_work(run, photos, monkeypatch):
+    def evaluate(*args):
+        raise AssertionError("it was measured")
+
+    (photos.parent / "sheets").mkdir()
+    (photos.parent / "sheets" / "b.png").write_bytes(b"precious")
+    monkeypatch.setattr("pqmim.evaluation.run.evaluate", evaluate)
+    status, _, err = run("evaluate", "photos", "--codec", "jpeg", "--sheets", "sheets")
+    assert status == 1 and err.startswith("pqmim: sheets/b.png: exists already")
+
+
+def test_photos_of_one_stem_have_sheets_of_their_own(tmp_path):
+    paths = [Path("a.jpg"), Path("a.png"), Path("b.png")]
+    assert [sheet.name for sheet in sheets_of(paths, tmp_path).values()] == ["a.jpg.png", "a.png.png", "b.png"]
+
+
+def test_the_plot_does_not_wait_for_the_sheets(run, photos, monkeypatch):
+    def write_sheets(*args):
+        raise PqmimError("no room for sheets")
+
+    monkeypatch.setattr("pqmim.evaluation.report.sheets.write_sheets", write_sheets)
+    assert run("evaluate", "photos", "--codec", "webp", "--plot", "r.svg", "--sheets", "sheets")[0] == 1
+    assert (photos.parent / "r.svg").exists()
 
 
 def test_contact_sheets(run, photos):

@@ -72,7 +72,7 @@ def add_to(verbs: Any) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_codec_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, fail=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,15 +83,24 @@ def run(args: argparse.Namespace) -> int:
         check_target(args.json, args.force or args.update)
     if args.plot is not None:
         check_target(args.plot, args.force)
+    for name, value in (("--inception", args.inception), ("--store", args.store)):
+        if value is not None and not args.perceptual:
+            args.fail(f"{name} needs --perceptual")
     check_device(args.device)
     if args.perceptual and (args.features is None or not args.features.is_dir()):
         raise PqmimError("--perceptual needs --features DIR, a folder with the weights of MobileNetV2 and SqueezeNet")
     with extra_packages("eval"):
         from pqmim.evaluation.published import chosen, read_published
         from pqmim.evaluation.report.plots import rd_plot
+        from pqmim.evaluation.report.sheets import sheets_of, write_sheets
         from pqmim.evaluation.results import read_results, write_results
         from pqmim.evaluation.run import Options, Perceptual, evaluate, find_photos
 
+        if args.sheets is not None:
+            sheets = sheets_of(find_photos(args.folder), args.sheets)
+            args.sheets.mkdir(parents=True, exist_ok=True)
+            for sheet in sheets.values():
+                check_target(sheet, args.force)
         published = {} if args.published is None else read_published(args.published)
         options = Options(
             weights=args.weights,
@@ -107,17 +116,16 @@ def run(args: argparse.Namespace) -> int:
         say(_table(results))
         if args.json is not None:
             write_results(results, args.json, args.force or args.update)
+        if args.plot is not None:
+            rd_plot([results], args.plot, chosen(published), force=args.force)
         if args.sheets is not None:
             from pqmim.evaluation.codecs import files_by_codec, make_codec
-            from pqmim.evaluation.report.sheets import write_sheets
 
             codecs = [
                 make_codec(name, files, weights=args.weights, device=args.device, threads=args.threads)
                 for name, files in files_by_codec(args.codec).items()
             ]
             write_sheets(find_photos(args.folder), codecs, args.sheets, args.force)
-        if args.plot is not None:
-            rd_plot([results], args.plot, chosen(published), force=args.force)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Contact sheets: what codecs make of the same photos at about the same rates, to be looked at."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,18 @@ from pqmim.image.picture import read_picture
 SHEETS = 6  # photos, spread over those of a folder
 
 
+def sheets_of(paths: Sequence[Path], folder: str | os.PathLike[str]) -> dict[Path, Path]:
+    """The sheet of each photo that gets one: of up to `SHEETS` all, else some that are spread over them.
+
+    Photos that differ in their endings alone keep these in the names of their sheets.
+    """
+    if len(paths) > SHEETS:
+        paths = [paths[i * (len(paths) - 1) // (SHEETS - 1)] for i in range(SHEETS)]
+    stems = Counter(path.stem.casefold() for path in paths)
+    names = {path: path.stem if stems[path.stem.casefold()] == 1 else path.name for path in paths}
+    return {path: Path(folder, f"{name}.png") for path, name in names.items()}
+
+
 def write_sheets(
     paths: Sequence[Path], codecs: Sequence[ImageCodec], folder: str | os.PathLike[str], force: bool = False
 ) -> list[Path]:
@@ -22,7 +35,7 @@ def write_sheets(
     Each codec has the setting whose file comes nearest to the rate; its bytes and PSNR stand below.
 
     Args:
-        paths: The photos; of more than `SHEETS`, some that are spread over them.
+        paths: The photos; see `sheets_of` for those that are taken.
         codecs: What makes the pictures.
         folder: Where the sheets go; made where it is not there.
         force: Whether sheets that are there are replaced.
@@ -34,11 +47,9 @@ def write_sheets(
         OutputError: A sheet exists without `force`, or cannot be written.
         InvalidImage: A photo cannot be read.
     """
-    if len(paths) > SHEETS:
-        paths = [paths[i * (len(paths) - 1) // (SHEETS - 1)] for i in range(SHEETS)]
+    sheets = sheets_of(paths, folder)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    written = []
-    for path in paths:
+    for path, sheet in sheets.items():
         rgb = read_picture(path).rgb
         rows = []
         for rate in RATES:
@@ -48,6 +59,5 @@ def write_sheets(
                 decoded = codec.decode(data)
                 row.append(Cell(decoded, f"{codec.name}\n{len(data):,} bytes, {psnr(rgb, decoded):.2f} dB"))
             rows.append(row)
-        written.append(Path(folder, f"{path.stem}.png"))
-        contact_sheet(rows, written[-1], force=force)
-    return written
+        contact_sheet(rows, sheet, force=force)
+    return list(sheets.values())
