@@ -113,6 +113,10 @@ def test_variants_are_seeds(run, packed, codec):
         "packed.pqm --seed -1",
         "packed.pqm --temperature 0",
         "packed.pqm --order 0",
+        "packed.pqm --order 3",
+        "packed.pqm --temperature 1 --complete expect",
+        "packed.pqm a.png --format jpg",
+        "packed.pqm -o a.png --format webp",
     ],
 )
 def test_absurd_completions_are_refused(run, packed, words):
@@ -143,6 +147,16 @@ def test_a_map_that_exists_keeps_the_picture_from_being_written(run, packed):
     status, _, err = run("decompress", "packed.pqm", "a.png", "--show-invented")
     assert status == 1 and err.startswith("pqmim: a-invented.png: exists already")
     assert not os.path.exists("a.png")
+
+
+def test_a_format_beside_a_name_that_says_none_or_the_same(run, packed):
+    assert run("decompress", "packed.pqm", "a.jpeg", "--format", "jpg")[0] == 0
+    assert run("decompress", "packed.pqm", "-", "--format", "jpg")[1][:2] == b"\xff\xd8"
+
+
+def test_endings_are_told_once(run, packed):
+    err = run("decompress", "packed.pqm", "-o", "a.xyz")[2]
+    assert "ends in none of .png, .jpg" in err and err.count(".png") == 1
 
 
 def test_a_format_may_be_given_as_an_ending(run, packed):

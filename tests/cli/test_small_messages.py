@@ -98,7 +98,18 @@ def test_packets_of_two_files_do_not_mix(run, photo, packed):
     assert "not empty" in run("packets", "packed.pqm", "-o", "sent/")[2]
 
 
-@pytest.mark.parametrize("words", ["text --read a.txt", "packets --join a.txt", "text a.png b.txt -o c.txt"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "text --read a.txt",
+        "packets --join a.txt",
+        "text a.png b.txt -o c.txt",
+        *(f"text --read a.txt a.png {option}" for option in ("--size 99", "--base2048", "--link there")),
+        *(f"qr --read a.png b.png {option}" for option in ("--size 99", "--raw", "--base45", "--link there")),
+        *(f"packets --join a.txt a.png {option}" for option in ("--size 99", "--mtu 51")),
+        *(f"{verb} a.pqm --order 3" for verb in ("view", "preview")),
+    ],
+)
 def test_usage_errors(run, here, words):
     with pytest.raises(SystemExit) as stop:
         run(*words.split())

@@ -23,6 +23,20 @@ def test_the_ends_of_numbers(kind, taken, refused):
             kind(text)
 
 
+@pytest.mark.parametrize("text", ["0" * 20 + "500", "1" * 25, "0x1", "-1", "", "५"])
+def test_numbers_are_what_is_checked(text):
+    assert [values.quality(fine) for fine in ("0", "000", "0" * 30 + "50")] == [0, 0, 50]
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a whole number from 0 to 100"):
+        values.quality(text)
+
+
+def test_looks_by_name_and_number():
+    assert [values.look(text) for text in ("faithful", "vivid", "0.25")] == [0, 1, 0.25]
+    for text in ("dull", "1.5", "nan"):
+        with pytest.raises(argparse.ArgumentTypeError, match=f"a look is .*, not {text}"):
+            values.look(text)
+
+
 def test_an_msssim_of_one_is_a_usage_error(run, photo, capsysbinary):
     with pytest.raises(SystemExit) as stop:
         run("compress", "photo.png", "--msssim", "1")

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import pqmim
-from pqmim.cli.parser import inferred
+from pqmim.cli.parser import build, inferred
 
 
 def test_options_stand_anywhere(run, photo):
@@ -36,10 +36,22 @@ def test_the_verb_is_inferred(run, photo):
         ("-", None),
         ("none", None),
         ("--size 200 a.JPG", "compress"),
+        ("-o out.png a.pqm", "decompress"),
+        ("--output out.png a.pqm", "decompress"),
+        ("-o small.pqm a.png", "compress"),
+        ("--weights w.png a.pqm", "info"),
+        ("--wei w.png a.pqm", "info"),
+        ("--json a.pqm", "info"),
+        ("-- a.pqm", "info"),
     ],
 )
 def test_inference(here, words, verb):
-    assert inferred(words.split()) == verb
+    assert inferred(words.split(), build().get_default("verbs")) == verb
+
+
+def test_the_output_may_come_first(run, photo):
+    assert run("-o", "small.pqm", "photo.png")[0] == 0
+    assert run("-o", "back.png", "small.pqm")[1] == b"back.png: 24x16\n"
 
 
 def test_a_folder_or_a_file_without_an_ending(run, photo):

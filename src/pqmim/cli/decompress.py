@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
 from pqmim.cli.compress import manifest_of, settings_of
-from pqmim.cli.jobs import STREAM, Job, Wanted, check_target, is_pqm, make_folders, numbered, pair, plan
+from pqmim.cli.jobs import STREAM, Job, Wanted, check_target, ending, is_pqm, make_folders, numbered, pair, plan
 from pqmim.cli.options import (
     CodecOpener,
     add_codec_options,
@@ -17,6 +17,7 @@ from pqmim.cli.options import (
     add_look_options,
     add_output_option,
     add_verb,
+    check_completion,
     given,
     rendering,
 )
@@ -88,14 +89,16 @@ def run(args: argparse.Namespace) -> int:
 
     if args.variants > 1 and args.complete != "sample" and not args.look:
         args.fail("--variants needs --complete sample or --look vivid")
+    check_completion(args)
     if args.format:
         ending_of(f"output.{args.format}")
-    makes = (f".{args.format or 'png'}", *FORMATS)
+    makes = tuple(dict.fromkeys((f".{args.format or 'png'}", *FORMATS)))
     jobs = _jobs(args, Wanted((".pqm",), makes, args.recursive))
-    if not args.format:
-        for job in jobs:
-            if job.target != STREAM:
-                ending_of(job.target)  # says at once what cannot be written
+    for job in jobs:
+        if args.format and FORMATS.get(ending(job.target), FORMATS[makes[0]]) != FORMATS[makes[0]]:
+            args.fail(f"{job.target} and --format {args.format} are two formats")
+        if not args.format and job.target != STREAM:
+            ending_of(job.target)  # says at once what cannot be written
     make_folders(jobs, args.output)
     receiving = given(partial=args.partial or None, max_pixels=args.max_pixels)
     decides = rendering(args) | given(partial=args.partial or None, show_invented=args.show_invented or None)
@@ -153,8 +156,8 @@ class Decompressing:
             options["invented"] = True
         received = codec.receive(read_file(job.source), **self.receiving)
         rendered = codec.render(received, **options)
-        ending = f".{self.format}" if self.format else ".png" if job.target == STREAM else _ending(job.target)
-        data, notes = encode(rendered.image, ending, job.target)
+        end = f".{self.format}" if self.format else ".png" if job.target == STREAM else _ending(job.target)
+        data, notes = encode(rendered.image, end, job.target)
         write(job, data, self.force)
         facts: dict[str, Any] = {"width": rendered.image.width, "height": rendered.image.height, "bytes": len(data)}
         line = None if job.target == STREAM else f"{job.target}: {rendered.image.width}x{rendered.image.height}"

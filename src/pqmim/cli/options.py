@@ -134,6 +134,13 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def check_completion(args: argparse.Namespace) -> None:
+    """A usage error where an option would change nothing, since nothing is drawn."""
+    for name, value in (("--temperature", args.temperature), ("--order", args.order)):
+        if value is not None and args.complete != "sample":
+            args.fail(f"{name} needs --complete sample")
+
+
 def digests(weights: Path | None, look: bool) -> dict[str, str]:
     """What names the weights that results depend on, whatever their files are called.
 

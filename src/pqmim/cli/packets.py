@@ -9,10 +9,13 @@ from pqmim.cli import values
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import about, note
 from pqmim.cli.options import add_codec_options, add_json_option, add_limit_option, add_verb, check_json
-from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
+from pqmim.cli.source import add_size_option, check_back, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
 from pqmim.errors import DamagedFile, OutputError
+
+SIZE, MTU = 2000, 222
+"""Bytes of a photo, and of a packet, unless told otherwise."""
 
 DETAILS = """\
 Each packet has a number and a check, 4 or 5 bytes in all. Whatever arrived before the first lost
@@ -43,9 +46,9 @@ def add_to(verbs: Any) -> None:
         "-o", "--output", metavar="OUTPUT", help="a folder, made if it does not exist, or a file of lines"
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
-    parser.add_argument("--mtu", type=values.positive, default=222, metavar="BYTES", help="of a packet (default: 222)")
+    parser.add_argument("--mtu", type=values.positive, metavar="BYTES", help=f"of a packet (default: {MTU})")
     parser.add_argument("--join", action="store_true", help="packets to a picture, or to a .pqm file")
-    add_size_option(parser, 2000)
+    add_size_option(parser, SIZE)
     add_json_option(parser)
     add_limit_option(parser)
     add_codec_options(parser)
@@ -57,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     output = output_of(args)
     if not args.join:
         return _split(args, STREAM if output is None else output)
+    check_back(args, "--join", size=args.size, mtu=args.mtu)
     if output is None:
         args.fail("--join needs the name of a picture or of a .pqm file to write")
     check_json(args, output)
@@ -66,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace, output: str) -> int:
     from pqmim.integrations.packets import split
 
-    data = small_file(args)
-    packets = split(data, args.mtu)
-    facts = {"file": args.path, "bytes": len(data), "packets": len(packets), "mtu": args.mtu}
+    data, mtu = small_file(args, SIZE), args.mtu or MTU
+    packets = split(data, mtu)
+    facts = {"file": args.path, "bytes": len(data), "packets": len(packets), "mtu": mtu}
     line = f"{output}: {len(data):,} bytes in {len(packets)} packets"
     if output != STREAM and (os.path.isdir(output) or output.endswith("/") or not os.path.splitext(output)[1]):
         os.makedirs(output, exist_ok=True)

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pqmim import __version__
 from pqmim.cli import (
@@ -33,6 +33,8 @@ VERBS = (
     *(qr, text, packets, serve),
     *(doctor, evaluate, report, train, export, completion),
 )
+
+INFERRED = ("compress", "decompress", "info")
 
 EXAMPLES = """\
 examples:
@@ -77,19 +79,31 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     if words[0] in verbs:
         verb, words = words[0], words[1:]
     else:
-        verb = inferred(words) or _no_verb(parser, words[0], verbs)
+        verb = inferred(words, verbs) or _no_verb(parser, words[0], verbs)
     return verbs[verb].parse_intermixed_args(words)
 
 
-def inferred(words: Sequence[str]) -> str | None:
+def inferred(words: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> str | None:
     """The verb that names of files stand for: compress, decompress or info; None where they are not plain."""
-    names = [word for word in words if _looks_like_a_file(word)]
+    names = [word for word in _without_values(words, verbs) if _looks_like_a_file(word)]
     if not names or not (words[0].startswith("-") or words[0] == names[0]):
         return None
     if not is_pqm(names[0]):
         return "compress" if names[0] != STREAM or len(names) > 1 and is_pqm(names[1]) else None
     asked = any(word == "-o" or word.startswith("--output") for word in words)
     return "decompress" if asked or len(names) > 1 and not is_pqm(names[1]) else "info"
+
+
+def _without_values(words: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> Iterator[str]:
+    """The words but those that belong to an option before them: the output is no name that a verb follows from."""
+    actions = [action for name in INFERRED for action in verbs[name]._actions]  # argparse has no public list of them
+    options = [option for action in actions if action.nargs != 0 for option in action.option_strings]
+    is_value = False
+    for word in words:
+        if not is_value:
+            yield word
+        shortened = len(word) > 2 and word.startswith("--") and any(option.startswith(word) for option in options)
+        is_value = not is_value and (word in options or shortened)
 
 
 def _looks_like_a_file(word: str) -> bool:

@@ -16,6 +16,7 @@ from pqmim.cli.options import (
     add_look_options,
     add_output_option,
     add_verb,
+    check_completion,
     given,
     open_codec,
     rendering,
@@ -59,13 +60,14 @@ def add_to(verbs: Any) -> None:
     add_json_option(parser)
     add_limit_option(parser)
     add_codec_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, fail=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     from pqmim.decoder import frames
 
+    check_completion(args)
     target = _target(args.path, args.output)
     _check_ending(target)
     check_target(target, args.force)

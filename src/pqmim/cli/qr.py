@@ -15,9 +15,12 @@ from pqmim.cli.options import (
     check_json,
     extra_packages,
 )
-from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
+from pqmim.cli.source import add_size_option, check_back, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
+
+SIZE = 200
+"""Bytes of a photo, unless told otherwise."""
 
 DETAILS = """\
 The code carries the file itself. --link makes it an address that phones open: the file stands after
@@ -45,7 +48,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("target", nargs="?", metavar="OUTPUT", help="the same as -o")
     add_output_option(parser, "the terminal; with --read: photo.png beside the picture")
     parser.add_argument("--read", action="store_true", help="find the code in a picture, and the photo in it")
-    add_size_option(parser, 200)
+    add_size_option(parser, SIZE)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--link", metavar="ADDRESS", help="of a page that decodes what stands after its #")
     forms.add_argument("--raw", dest="form", action="store_const", const="raw", help="bytes as they are: smallest")
@@ -60,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     output = output_of(args)
     check_json(args, output)
+    if args.read:
+        check_back(args, "--read", size=args.size, link=args.link, raw=args.form == "raw", base45=args.form == "base45")
     with extra_packages("qr"):
         from pqmim.integrations import qr
 
@@ -72,7 +77,7 @@ def _write(args: argparse.Namespace, output: str | None) -> int:
 
     if output is not None and output != STREAM:
         check_target(output, args.force)
-    data = small_file(args)
+    data = small_file(args, SIZE)
     form: Form = "link" if args.link else args.form or "text"
     kind = ".txt" if output in (None, STREAM) else ending(output)
     picture = write_qr(data, kind, form, args.link)

@@ -11,15 +11,21 @@ from pqmim.cli.options import given, open_codec
 from pqmim.cli.streams import read
 
 
-def add_size_option(parser: argparse.ArgumentParser, default: int | None, told: str | None = None) -> None:
-    """How small a photo is made before it is sent; `told` says what the default is, where it depends."""
+def add_size_option(parser: argparse.ArgumentParser, default: int | str) -> None:
+    """How small a photo is made before it is sent; `default` tells what `small_file` is given."""
     parser.add_argument(
         "--size",
         type=values.byte_size,
-        default=default,
         metavar="BYTES",
-        help=f"of a photo that is no .pqm file yet (default: {told or default})",
+        help=f"of a photo that is no .pqm file yet (default: {default})",
     )
+
+
+def check_back(args: argparse.Namespace, way: str, **options: Any) -> None:
+    """A usage error where one of the `options`, by name, is given on the `way` back, which none of them changes."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            args.fail(f"--{name} is not for {way}")
 
 
 def output_of(args: argparse.Namespace) -> str | None:
@@ -30,14 +36,14 @@ def output_of(args: argparse.Namespace) -> str | None:
     return output
 
 
-def small_file(args: argparse.Namespace) -> bytes:
-    """The bytes of `args.path`, made of a photo to `args.size` bytes where it is one."""
+def small_file(args: argparse.Namespace, size: int) -> bytes:
+    """The bytes of `args.path`, made of a photo to `args.size` bytes, or `size`, where it is one."""
     data = read(args.path)
     if begins(data):
         return data
     source: Any = data if args.path == STREAM else args.path
     with waiting(f"{args.path}: compressing"):
-        encoded = open_codec(args).encode(source, size=args.size, **given(max_pixels=args.max_pixels))
+        encoded = open_codec(args).encode(source, size=args.size or size, **given(max_pixels=args.max_pixels))
     note(Job(args.path).name, encoded.notes)
     return encoded.data
 

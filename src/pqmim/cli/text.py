@@ -6,7 +6,7 @@ from typing import Any
 from pqmim.cli.jobs import STREAM, Job
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_codec_options, add_json_option, add_limit_option, add_verb, check_json
-from pqmim.cli.source import add_size_option, output_of, small_file, write_picture
+from pqmim.cli.source import add_size_option, check_back, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
 from pqmim.cli.work import tell
 
@@ -38,7 +38,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("-o", "--output", metavar="OUTPUT", help="the file to write (default: the screen)")
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     parser.add_argument("--read", action="store_true", help="text to a picture, or to a .pqm file")
-    add_size_option(parser, None, f"{SIZE}, or {POST} with --base2048")
+    add_size_option(parser, f"{SIZE}, or {POST} with --base2048")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--base2048", action="store_true", help="11 bits a character, for posts")
     forms.add_argument("--link", metavar="ADDRESS", help="of a page that decodes what stands after its #")
@@ -57,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, output: str | None) -> int:
     from pqmim.integrations.text import to_base64url, to_base2048, to_link
 
-    if args.size is None:
-        args.size = POST if args.base2048 else SIZE
-    data = small_file(args)
+    data = small_file(args, POST if args.base2048 else SIZE)
     text = to_link(data, args.link) if args.link else to_base2048(data) if args.base2048 else to_base64url(data)
     if output not in (None, STREAM):
         write(Job(args.path, str(output)), f"{text}\n".encode(), args.force)
@@ -76,6 +74,7 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
     from pqmim.errors import DamagedFile
     from pqmim.integrations.text import from_text
 
+    check_back(args, "--read", size=args.size, base2048=args.base2048, link=args.link)
     if output is None:
         args.fail("--read needs the name of a picture or of a .pqm file to write")
     check_json(args, output)

@@ -5,6 +5,8 @@ import math
 import re
 from collections.abc import Callable
 
+from pqmim.errors import BadArgument
+
 SMALLEST = 12
 """The least size of a file that may be asked for, in bytes: a bare header takes at most 9, and leaves 3 for codes."""
 
@@ -74,16 +76,16 @@ def temperature(text: str) -> float:
 
 def look(text: str) -> float:
     """Between the faithful picture, 0, and the vivid one, 1."""
-    names = {"faithful": 0.0, "vivid": 1.0}
-    if text in names:
-        return names[text]
+    from pqmim.looks import dial_of
+
     try:
-        value = float(text)
+        value: float | str = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is neither faithful nor vivid, nor a number from 0 to 1")
-    return value
+        value = text
+    try:
+        return dial_of(value)
+    except BadArgument as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def picture_size(text: str) -> tuple[int, int]:
@@ -95,10 +97,11 @@ def picture_size(text: str) -> tuple[int, int]:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdecimal()) or not least <= int(text[:20]) <= most:
+    digits = text.lstrip("0")[:20] or text[:1]  # of as many digits each bound is exceeded
+    if not (text.isascii() and text.isdecimal()) or not least <= int(digits) <= most:
         span = f"from {least} on" if most > 10**6 else f"from {least} to {most}"
         raise argparse.ArgumentTypeError(f"{text} is not a whole number {span}")
-    return int(text)
+    return int(digits)
 
 
 def _number(text: str, fits: Callable[[float], bool], kind: str) -> float:

@@ -14,6 +14,7 @@ from pqmim.cli.options import (
     add_limit_option,
     add_look_options,
     add_verb,
+    check_completion,
     given,
     open_codec,
     rendering,
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     if args.json and args.terminal:
         args.fail("--json and the drawing cannot both go to standard output")
+    check_completion(args)
     data = read_file(args.path)
     with waiting(f"{args.path}: decompressing"), about(args.path):
         codec = open_codec(args)
