@@ -171,6 +171,14 @@ def test_surer_positions_come_before_others_where_there_is_no_noise():
     assert context.seen == [[0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5]]
 
 
+def test_steps_end_where_nothing_is_left_to_draw(prior, monkeypatch):
+    looked, find = [], np.flatnonzero
+    monkeypatch.setattr(np, "flatnonzero", lambda values: looked.append(1) or find(values))
+    grid = empty()
+    surest_first(grid, prior.context(HEIGHT, WIDTH, QUALITY), GROUPS, Sampler(4), 5000)
+    assert grid.complete and len(looked) < 1000
+
+
 def test_what_is_expected_is_the_mean_of_the_distribution(prior, codes):
     grid = empty()
     grid.reveal(0, np.arange(30), codes[0, :30])

@@ -163,11 +163,11 @@ def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler:
         coded = range(group.start, min(group.stop, grid.active))
         for step in range(steps):
             positions = np.flatnonzero(~grid.known[coded.start : coded.stop].all(0))
-            if len(positions):
-                count = -(-len(positions) * (2 * step + 1) // (steps**2 - step**2))  # squares: growing steps
-                _draw_surest(
-                    grid, context, Turn(coded, positions, temperature=sampler.heat), sampler, (step, steps), count
-                )
+            if not len(positions):
+                break  # after as many steps as positions at the latest
+            count = -(-len(positions) * (2 * step + 1) // (steps**2 - step**2))  # squares: growing steps
+            turn = Turn(coded, positions, temperature=sampler.heat)
+            _draw_surest(grid, context, turn, sampler, (step, steps), count)
 
 
 def expect(
