@@ -82,6 +82,14 @@ def test_absurd_packets(data, mtu):
         split(data, mtu)
 
 
+def test_what_could_not_be_joined_is_not_split(monkeypatch):
+    monkeypatch.setattr("pqmim.integrations.packets.MOST_PACKETS", 5)
+    packets = split(bytes(45 + 4 * 47), 51)
+    assert len(packets) == 5 and join(packets).complete
+    with pytest.raises(PqmimError, match="234 bytes take more than 5 packets of 51 bytes"):
+        split(bytes(45 + 4 * 47 + 1), 51)
+
+
 def test_an_absurd_number_is_damage_and_costs_nothing():
     for number, damaged in ((MOST_PACKETS - 1, 0), (MOST_PACKETS, 1), (2**34, 1)):
         body = b"\7" + varint.pack(number) + b"x"

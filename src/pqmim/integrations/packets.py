@@ -29,7 +29,7 @@ def split(data: bytes, mtu: int) -> list[bytes]:
     """The packets of a file, of at most `mtu` bytes each, in order.
 
     Raises:
-        PqmimError: `mtu` is not in 16..65535, or there is nothing to send.
+        PqmimError: `mtu` is not in 16..65535, there is nothing to send, or it takes more than `MOST_PACKETS`.
     """
     if not LEAST_MTU <= mtu <= MOST_MTU:
         raise PqmimError(f"packets have {LEAST_MTU} to {MOST_MTU} bytes, not {mtu}")
@@ -39,6 +39,10 @@ def split(data: bytes, mtu: int) -> list[bytes]:
     packets: list[bytes] = []
     sent = 0
     while sent < len(data):
+        if len(packets) == MOST_PACKETS:
+            raise PqmimError(
+                f"{len(data):,} bytes take more than {MOST_PACKETS:,} packets of {mtu} bytes: send longer ones"
+            )
         head = bytes([name]) + varint.pack(len(packets)) + (b"" if packets else varint.pack(len(data)))
         taken = data[sent : sent + mtu - len(head) - _CHECK]
         packets.append(_sealed(head + taken))
