@@ -143,6 +143,10 @@ def test_more_bytes_give_more_codes_and_a_better_picture(codec, photo, file):
     assert fidelity == sorted(fidelity)
 
 
+def test_whole_numbers_may_be_floats(codec, photo):
+    assert codec.compress(photo, size=200.0, effort=1.0) == codec.compress(photo, size=200, effort=1)
+
+
 @pytest.mark.parametrize("size", [9, 40, 100, 333])
 def test_exact_sizes(codec, photo, size):
     data = codec.compress(photo, size=size)
@@ -154,7 +158,7 @@ def test_sizes_in_bits_a_pixel(codec, photo):
     assert codec.compress(photo, bpp=0.1) == codec.compress(photo, size=int(0.1 * 96 * 144 / 8))
     with pytest.raises(ValueError, match="cannot both"):
         codec.compress(photo, size=100, bpp=0.1)
-    for bpp in (float("inf"), float("nan"), -1.0):
+    for bpp in (float("inf"), float("nan"), -1.0, 1e308):
         with pytest.raises(BadArgument):
             codec.compress(photo, bpp=bpp)
 
@@ -177,7 +181,11 @@ def test_tiny_files_are_coded_at_a_smaller_scale(codec):
 
 def test_sizes_beyond_the_best_quality_are_not_filled(codec, photo):
     best = read(codec.compress(photo, 100))
-    data = codec.compress(photo, size=100_000)
+    encoded = codec.encode(photo, size=100_000)
+    data = encoded.data
+    assert encoded.notes == (f"{len(data):,} bytes, not 100,000: quality 100 takes no more",)
+    assert codec.encode(photo, bpp=60, effort=0).notes[0].endswith("quality 100 takes no more")
+    assert codec.encode(photo, size=200, effort=0).notes == ()
     assert read(data).header.quality == 100 and read(data).payload == best.payload
     received = codec.receive(data)
     assert received.complete and codec.render(received).notes == ()

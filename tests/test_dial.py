@@ -1,6 +1,7 @@
 """At which scale a quality is coded, and the search for one that makes a file of a given size."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -87,9 +88,13 @@ def test_qualities_and_efforts_are_whole_numbers(value):
 
 def test_targets_are_checked():
     check_targets({"size": None, "psnr": 35})
-    for name, value in (("size", 0), ("bpp", math.inf), ("bpp", math.nan), ("psnr", 100), ("msssim", 1.5)):
-        with pytest.raises(BadArgument, match=f"^{name} must be .* above 0.*, not {value}$|^{name} must be above 0"):
+    check_targets({"size": 200.0})
+    for name, value in (("bpp", math.inf), ("bpp", 1e308), ("bpp", math.nan), ("psnr", 100), ("msssim", 1.5)):
+        with pytest.raises(BadArgument, match=f"^{name} must be above 0 and below .*, not {re.escape(str(value))}$"):
             check_targets({name: value})
+    for size in (0, 200.5, 10**400, math.inf, math.nan):
+        with pytest.raises(BadArgument, match=f"^size must be a whole number above 0 and below .*, not {size}$"):
+            check_targets({"size": size})
     with pytest.raises(BadArgument, match="size and bpp cannot both be met"):
         check_targets({"size": 9, "bpp": 1})
     with pytest.raises(BadArgument, match="100x300"):

@@ -30,7 +30,9 @@ def test_flat_pictures_are_their_colour(codec, colour, size, quality):
 
 @pytest.mark.parametrize("size", [40, 300])
 def test_flat_pictures_of_a_size(codec, size):
-    data = codec.compress(flat((3, 200, 77)), size=size)
+    encoded = codec.encode(flat((3, 200, 77)), size=size)
+    data = encoded.data
+    assert encoded.notes == (f"{len(data)} bytes, not {size}: a picture of one colour takes no more",)
     assert len(data) <= 12 and read(data).intact is (True if size >= 100 else None)
     assert np.array_equal(np.asarray(codec.decompress(data)), flat((3, 200, 77)))
     with pytest.raises(BadArgument, match="no room"):

@@ -25,7 +25,7 @@ LOWEST = 0.028  # bits a pixel of a typical photo at quality 0, full size
 STEP = 0.047  # about what one step of quality adds to the logarithm of the size
 
 EFFORT, MOST_EFFORT = 4, 99  # steps that refine the choice of codes: by default, and at most
-TARGETS = {"size": math.inf, "bpp": math.inf, "psnr": 100, "msssim": 1}
+TARGETS = {"size": 10**12, "bpp": 1000, "psnr": 100, "msssim": 1}
 """What may take the place of a quality, and what each stays below; all are above 0."""
 
 LARGE = 8_000_000  # pixels beyond which the default is none, since seconds grow dearer than bytes
@@ -57,15 +57,14 @@ def check_effort(effort: float | None) -> None:
 
 
 def check_targets(targets: Mapping[str, float | None]) -> None:
-    """Raises `BadArgument` where several `TARGETS` are given, or one is out of its range."""
+    """Raises `BadArgument` where several `TARGETS` are given, one is out of its range, or a size is no whole number."""
     given = {name: value for name, value in targets.items() if value is not None}
     if len(given) > 1:
         raise BadArgument(f"{' and '.join(given)} cannot both be met: give one of them")
     for name, value in given.items():
-        most = TARGETS[name]
-        if not 0 < value < most:
-            range_ = "a finite number above 0" if most == math.inf else f"above 0 and below {most}"
-            raise BadArgument(f"{name} must be {range_}, not {value}")
+        if not 0 < value < TARGETS[name] or (name == "size" and value != int(value)):
+            kind = "a whole number " if name == "size" else ""
+            raise BadArgument(f"{name} must be {kind}above 0 and below {TARGETS[name]:,}, not {value}")
 
 
 def most_pixels(size: int) -> int:

@@ -53,7 +53,8 @@ class Sender:
     """
 
     def __init__(self, engine: Engine, picture: Picture, effort: int | None) -> None:
-        self._engine, self._picture, self._effort = engine, picture, effort
+        self._engine, self._picture = engine, picture
+        self._effort = None if effort is None else int(effort)
         self._height, self._width = picture.rgb.shape[:2]
         self._kind = Kind.GREY if is_grey(picture.rgb) else Kind.COLOUR
         self._tried: dict[tuple[int, int], Coded] = {}
@@ -86,9 +87,12 @@ class Sender:
     def at_size(self, size: int) -> Encoded:
         """A bare file of `size` bytes: of the first quality whose payload is too long, cut to what fits.
 
+        It has fewer where there is nothing to fill them with; a note says so.
+
         Raises:
             BadArgument: there is no room for more than a header.
         """
+        size = int(size)
         colour = pack_colour(self._picture.rgb)
         kind, weights = (self._kind, self._engine.release.id) if colour is None else (Kind.FLAT, 0)
         checked = size >= CHECKED_FROM
@@ -101,7 +105,8 @@ class Sender:
             what = "what goes beside the colours" if self._picture.metadata else "the transparency"
             notes.append(f"{what} was dropped: files of an exact size hold colours alone")
         if colour is not None:
-            return self._encoded(write(empty, colour, {}, b""), empty, notes)
+            data = write(empty, colour, {}, b"")
+            return self._encoded(data, empty, [*notes, *_unfilled(data, size, "a picture of one colour")])
         scale = sum(8 * room / (self._width * self._height) < most for most in dial.SCALES)
         coded_size = replace(empty, scale=scale).coded_size
         quality, payload = dial.fit(
@@ -109,7 +114,7 @@ class Sender:
         )
         header = replace(empty, quality=quality, scale=scale)
         data = write(header, payload[:room], {}, b"")
-        return self._encoded(data, header, notes)
+        return self._encoded(data, header, [*notes, *_unfilled(data, size, f"quality {quality}")])
 
     def sent(self, received: Received) -> bool:
         """Whether the codes that were received of a file of this sender are those that it coded."""
@@ -166,3 +171,8 @@ class Sender:
         """What a decoder will show."""
         image = self._engine.picture(coded.grid, coded.header, WHOLE)
         return np.asarray(finished(image, coded.header))
+
+
+def _unfilled(data: bytes, size: int, what: str) -> list[str]:
+    """The note of a file that is smaller than the size that it may have."""
+    return [f"{len(data):,} bytes, not {size:,}: {what} takes no more"] if len(data) < size else []

@@ -195,11 +195,6 @@ def test_check_tells_bare_from_damaged(run, tree):
     assert run("check", "bare.pqm", "damaged.pqm")[0] == 1
 
 
-def test_a_size_that_cannot_be_filled_is_told(run, tree):
-    status, _, err = run("compress", "in/a.png", "--size", "9kB")
-    assert status == 0 and "1,000 bytes of the 9,000 asked for" in err
-
-
 @pytest.mark.parametrize("output", ["small.pqm", "-"])
 def test_the_one_picture_of_a_folder_goes_to_a_file_without_a_list(run, here, output):
     (here / "in").mkdir()

@@ -180,10 +180,4 @@ class Compressing:
             "sha256": hashlib.sha256(encoded.data).hexdigest(),
         }
         line = None if job.target == STREAM else f"{job.target}: {count:,} bytes, {bpp:.3f} bpp"
-        return Outcome(line, facts, (*encoded.notes, *self._unfilled(count)))
-
-    def _unfilled(self, count: int) -> list[str]:
-        size = self.options.get("size")
-        if size is None or count >= size:
-            return []
-        return [f"{count:,} bytes of the {size:,} asked for: quality 100 takes no more"]
+        return Outcome(line, facts, encoded.notes)
