@@ -153,7 +153,7 @@ class Batch:
 
     def _keep(self, job: Job, outcome: Outcome) -> dict[str, Any]:
         """Write an outcome into the list, before anything is printed, which may fail; returns its facts."""
-        facts = {"file": job.source} if job.source else {}
+        facts: dict[str, Any] = {"file": job.source} if job.source else {}
         facts |= ({} if job.target == STREAM else {"output": job.target}) | outcome.facts
         if outcome.error is not None:
             facts["error"] = outcome.error
