@@ -1,9 +1,11 @@
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from pqmim.errors import PqmimError
 from pqmim.models.prior.numpy import NumpyPrior
 from pqmim.onnx.prior import OnnxPrior, geometry
 from pqmim.onnx.trunk import Trunk
@@ -47,6 +49,26 @@ def test_cells_find_their_way_back():
         even, even_back, odd, odd_back = geometry(*shape)
         for windows, back in ((even, even_back), (odd, odd_back)):
             assert np.array_equal(windows.ravel()[back], np.arange(shape[0] * shape[1]))
+
+
+@pytest.mark.parametrize("stops", [PqmimError("other numbers"), KeyboardInterrupt()])
+def test_an_export_that_fails_leaves_the_folder_as_it_was(tmp_path, monkeypatch, stops):
+    (tmp_path / "prior.onnx").write_bytes(b"before")
+
+    def check(*_):
+        raise stops
+
+    module = sys.modules["pqmim.onnx.export"]
+    for name in ("_export_prior", "_export_synthesis"):
+        monkeypatch.setattr(module, name, lambda *words: words[-1].write_bytes(b"graph"))
+    monkeypatch.setattr(module, "check_prior", lambda *_: None)
+    monkeypatch.setattr(module, "check_synthesis", check)
+    with pytest.raises(type(stops)):
+        module.export(load(), tmp_path)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("prior.onnx", b"before")]
+    paths = module.export(load(), tmp_path, test=False)
+    assert [path.read_bytes() for path in paths.values()] == [b"graph"] * 2
+    assert sorted(tmp_path.iterdir()) == sorted(paths.values())
 
 
 def test_exported_graphs_are_exact(tmp_path, capsys):

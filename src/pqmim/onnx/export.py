@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
 from pqmim.errors import PqmimError
+from pqmim.files import write_atomically
 from pqmim.models.modules import Modules
 from pqmim.models.prior.numpy import NumpyPrior
 from pqmim.models.transforms import Synthesis
@@ -22,7 +24,7 @@ SHAPES = ((9, 11), (1, 1), (3, 17))
 
 
 def export(release: Release, folder: str | os.PathLike[str], test: bool = True) -> dict[str, Path]:
-    """Write `prior.onnx` and `synthesis.onnx`.
+    """Write `prior.onnx` and `synthesis.onnx`, both or neither, once they passed the test; files of these names are replaced.
 
     Args:
         release: what to export.
@@ -34,16 +36,21 @@ def export(release: Release, folder: str | os.PathLike[str], test: bool = True) 
 
     Raises:
         PqmimError: the self-test found a difference: this ONNX Runtime is not exact here.
+        OutputError: a file cannot be written.
     """
-    paths = {name: Path(folder) / f"{name}.onnx" for name in ("prior", "synthesis")}
-    tensors = release.part("prior")
-    with torch.inference_mode():
-        _export_prior(Trunk(tensors), paths["prior"])
-        synthesis = _modules(release).synthesis
-        _export_synthesis(synthesis, release.record.transforms, paths["synthesis"])
-    if test:
-        check_prior(tensors, paths["prior"])
-        check_synthesis(synthesis, release.record.transforms, paths["synthesis"])
+    tensors, sizes = release.part("prior"), release.record.transforms
+    with TemporaryDirectory(prefix="pqmim-") as hidden:
+        made = {name: Path(hidden) / f"{name}.onnx" for name in ("prior", "synthesis")}
+        with torch.inference_mode():
+            _export_prior(Trunk(tensors), made["prior"])
+            synthesis = _modules(release).synthesis
+            _export_synthesis(synthesis, sizes, made["synthesis"])
+        if test:
+            check_prior(tensors, made["prior"])
+            check_synthesis(synthesis, sizes, made["synthesis"])
+        paths = {name: Path(folder) / path.name for name, path in made.items()}
+        for name, path in paths.items():
+            write_atomically(path, made[name].read_bytes(), force=True)
     return paths
 
 
@@ -63,7 +70,7 @@ def check_prior(tensors: Any, path: Path) -> None:
             coded = range(1, min(4, forms[0].size))
             for (_, _, one), (_, _, other) in zip(*(form.frequencies(coded, cells, blocks) for form in contexts)):
                 if not np.array_equal(one.cumulative(), other.cumulative()):
-                    raise PqmimError("ONNX Runtime gives other numbers than NumPy on this machine", path)
+                    raise PqmimError("ONNX Runtime gives other numbers than NumPy on this machine", path.name)
 
 
 def check_synthesis(synthesis: torch.nn.Module, sizes: Any, path: Path) -> None:
@@ -78,7 +85,7 @@ def check_synthesis(synthesis: torch.nn.Module, sizes: Any, path: Path) -> None:
             expected = synthesis(z, level).numpy()
         [found] = session.run(None, {"z": z.numpy(), "level": level.numpy()})
         if np.abs(found - expected).max() > 1:
-            raise PqmimError("ONNX Runtime gives other pixels than torch on this machine", path)
+            raise PqmimError("ONNX Runtime gives other pixels than torch on this machine", path.name)
 
 
 def _export_prior(trunk: Trunk, path: Path) -> None:
