@@ -59,7 +59,7 @@ def test_many_codes_are_never_sketched(reception):
 
 def test_nothing_known_of_many_positions_is_one_codeword(reception):
     grid = grid_of(reception, FREE_POSITIONS + 32)
-    grid.forget(np.array([0]))
+    grid.codes[:, 0], grid.known[:, 0] = 0, False
     found = reception.codewords(grid, 100, 0)
     assert isinstance(found, Codewords) and found.expected.shape == (1, 6)
 

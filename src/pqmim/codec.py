@@ -29,7 +29,7 @@ from pqmim.image.metadata import Metadata
 from pqmim.image.picture import read_picture
 from pqmim.image.scale import shrink
 from pqmim.looks import dial_of
-from pqmim.reception import Form, found_in
+from pqmim.reception import Form, admit, found_in
 from pqmim.release import find, load
 from pqmim.rendering import STRIDE, finished
 from pqmim.results import Encoded, Received, Rendered
@@ -148,7 +148,7 @@ class Codec:
             InvalidImage: the picture is too large.
         """
         container = read(data)
-        self.admit(container, len(data), max_pixels)
+        admit(container, len(data), max_pixels)
         if not partial and container.complete:
             container.require_intact()
         flat = container.header.kind == Kind.FLAT
@@ -344,13 +344,6 @@ class Codec:
         return self._engine().information(header, codes.reshape(len(codes), -1))
 
     # -- for the decoder of this package ---------------------------------------------------------
-
-    def admit(self, container: Container, size: int, max_pixels: int | None = None) -> None:
-        """Raise `InvalidImage` where a file, of which `size` bytes are here, has more pixels than it may."""
-        header, most = container.header, dial.most_pixels(size) if max_pixels is None else max_pixels
-        begun = max_pixels is None and header.framed and not container.complete  # a forged frame claims any length
-        part = f" for the first {size:,} bytes of its file" if begun else ""
-        check_size(header.width, header.height, None, most, part)
 
     def engine_of(self, file: Container | Received) -> Engine:
         """What decodes a file.  Raises `UnsupportedFile` where its weights are not here."""

@@ -79,10 +79,12 @@ class Decoder:
             UnsupportedFile: it is of another kind, or needs weights that are not here.
             InvalidImage: the picture is too large.
         """
+        from pqmim.reception import admit
+
         container = self._container()
         if container is None:
             return None
-        self.codec.admit(container, len(self._data), self._max_pixels)
+        admit(container, len(self._data), self._max_pixels)
         if not self._partial and container.complete:
             container.require_intact()
         if self._progress is None:

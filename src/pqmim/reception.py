@@ -15,8 +15,10 @@ from pqmim.coding.loop import context_of, decode, draw, expect, information, mea
 from pqmim.coding.prior import Prior
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
+from pqmim.dial import most_pixels
 from pqmim.errors import DamagedFile, PqmimError, WeightsError
 from pqmim.image.alpha import decode_alpha
+from pqmim.image.limits import check_size
 from pqmim.release import Release
 from pqmim.rendering import STRIDE, Codewords, Sketch
 from pqmim.results import Received
@@ -185,6 +187,14 @@ class Reception:
         """Codewords (K, d) of each sub-quantizer."""
         codebook = np.asarray(self.release.tensors["quantizer.codebook"], np.float32)
         return [np.ascontiguousarray(codebook[m, :, :d]) for m, d in enumerate(self.release.record.dimensions)]
+
+
+def admit(container: Container, size: int, max_pixels: int | None = None) -> None:
+    """Raise `InvalidImage` where a file, of which `size` bytes are here, has more pixels than it may."""
+    header, most = container.header, most_pixels(size) if max_pixels is None else max_pixels
+    begun = max_pixels is None and header.framed and not container.complete  # a forged frame claims any length
+    part = f" for the first {size:,} bytes of its file" if begun else ""
+    check_size(header.width, header.height, None, most, part)
 
 
 def found_in(container: Container, grid: Grid, size: int, partial: bool) -> Received:

@@ -1,5 +1,6 @@
 """Photos made of smooth shapes and grain, in a folder, and the tiny recipe trained on them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def few(folder, tmp_path_factory):
+    """The first eight of the photos."""
+    few = tmp_path_factory.mktemp("few")
+    for path in sorted(folder.iterdir())[:8]:
+        shutil.copy(path, few)
+    return few
+
+
+@pytest.fixture(scope="session")
 def run(recipe, folder, tmp_path_factory):
     from pqmim.training.pipeline import train
     from pqmim.training.run import Run
@@ -38,7 +48,7 @@ def run(recipe, folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def release(recipe, folder, tmp_path_factory):
+def release(recipe, few, tmp_path_factory):
     """Untrained released weights of the tiny recipe: a KLT codec with fitted codebooks and static frequencies."""
     import torch
 
@@ -49,7 +59,7 @@ def release(recipe, folder, tmp_path_factory):
     from pqmim.training.stages.quantizer import fit
     from pqmim.training.stages.transforms import ProxyCodec
 
-    plan, photos, out = recipes.load(recipe), Photos(folder, limit=8), tmp_path_factory.mktemp("release")
+    plan, photos, out = recipes.load(recipe), Photos(few), tmp_path_factory.mktemp("release")
     torch.manual_seed(0)
     proxy = ProxyCodec(plan.config(), torch.tensor(plan.lambdas))
     proxy.start(photos.train)

@@ -39,8 +39,3 @@ class Grid:
         """Make codes (n,) of sub-quantizer `m` known at positions (n,)."""
         self.codes[m, positions] = codes
         self.known[m, positions] = True
-
-    def forget(self, positions: Positions) -> None:
-        """Make all codes at positions (n,) unknown."""
-        self.codes[:, positions] = 0
-        self.known[:, positions] = False

@@ -98,7 +98,7 @@ class MobileNetV2:
 
 
 class EfficientNetLite0:
-    """Global means of the last 1,280 channels of EfficientNet-Lite0, and its guesses of what a picture shows.
+    """Global means of the last 1,280 channels of EfficientNet-Lite0.
 
     The padding is TensorFlow's: what is odd of it goes to the right and the bottom. Pictures are scaled by
     (x - 127) / 128.
@@ -118,7 +118,6 @@ class EfficientNetLite0:
         self.sha256, tensors = _read_pickled(path)
         try:
             self._layers = _folded(tensors)
-            self._classes = tensors["_fc.weight"].float(), tensors["_fc.bias"].float()
         except KeyError as error:
             raise WeightsError(f"does not hold the weights of EfficientNet-Lite0: {error} is missing", path) from error
 
@@ -139,11 +138,6 @@ class EfficientNetLite0:
                 x = inner + x if repetition else inner
                 block += 1
         return F.relu6(self._convolved(x, "_conv_head")).mean((2, 3))
-
-    @torch.inference_mode()
-    def guesses(self, pictures: Tensor, count: int = 5) -> Tensor:
-        """The likeliest of the 1,000 classes of ImageNet, (B, count), best first."""
-        return F.linear(self(pictures), *self._classes).topk(count).indices
 
     def _convolved(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
         weight, bias = self._layers[name]

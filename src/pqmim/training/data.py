@@ -69,7 +69,6 @@ class Photos:
     Args:
         source: A tar shard, or a folder of shards or photos.
         augment: What crops go through (see `Recipe`).
-        limit: Read only that many photos.
         progress: Show a bar while they are decoded.
 
     Attributes:
@@ -86,11 +85,10 @@ class Photos:
         source: str | Path,
         *,
         augment: Augment | None = None,
-        limit: int | None = None,
         progress: bool = False,
     ) -> None:
         self.augment = augment
-        items = list(_encoded(Path(source)))[:limit]
+        items = list(_encoded(Path(source)))
         with ThreadPoolExecutor() as pool:
             decoding = pool.map(_decode, items)
             found = list(tqdm(decoding, total=len(items), desc="decode photos", unit="photo", disable=not progress))
