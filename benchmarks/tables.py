@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 
 from machine_tables import portability, speed, speed_units
 from scipy.interpolate import PchipInterpolator
@@ -54,7 +53,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     stale = 0
-    for path in filter(Path.exists, (ROOT / page for page in PAGES)):
+    for path in (ROOT / page for page in PAGES):
         page = path.relative_to(ROOT)
         before = path.read_text()
         after = rewritten(before)

@@ -32,7 +32,11 @@ def test_changed_starts_are_taken_or_refused(name):
         taken.append(attempt(TARGETS[name], data))
 
     examples()
-    assert True in taken and False in taken or name in ("exif", "joined")
+    assert True in taken
+    if name == "exif":
+        assert all(taken)  # whatever cannot be turned upright is left as it is, or out
+    elif name != "joined":  # few changes of so short packets leave no file
+        assert False in taken
 
 
 def test_inputs_by_count_are_the_same_for_a_seed_and_each_is_accounted_for(tmp_path):
@@ -43,7 +47,7 @@ def test_inputs_by_count_are_the_same_for_a_seed_and_each_is_accounted_for(tmp_p
     for name, found in (("info", other), ("container", again), ("container", first)):
         count.record(path, name, found)
     written = json.loads(path.read_text())["targets"]
-    assert list(written) == ["info", "container"] and written["container"]["CPU seconds in all"] >= 0
+    assert list(written) == ["info", "container"] and written["container"] == first
 
 
 def test_what_breaks_a_target_is_counted_and_kept(monkeypatch):
