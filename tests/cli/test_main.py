@@ -11,6 +11,8 @@ import pytest
 from pqmim.errors import UnsupportedFile
 from pqmim.training.run import Unfinished
 
+RECIPES = Path(__file__).parents[2] / "recipes"
+
 
 def test_without_a_verb_it_shows_its_help(run):
     status, out, err = run()
@@ -89,8 +91,9 @@ def test_a_reader_that_left_early(run, photo):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_train_passes_its_options_on(run, monkeypatch):
+def test_train_passes_its_options_on(run, here, monkeypatch):
     calls = []
+    os.mkdir("in")
     pipeline = types.ModuleType("pqmim.training.pipeline")
     pipeline.train = lambda *args: calls.append(args)
     monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
@@ -107,18 +110,34 @@ def test_train_evaluates_what_it_trained(run, photo, codec, monkeypatch):
     pipeline.train = lambda *args: Path("new.safetensors")
     monkeypatch.setitem(sys.modules, "pqmim.training.pipeline", pipeline)
     os.mkdir("out")
-    status, out, _ = run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", photo.parent)
+    words = ["--data", photo.parent, "--out", "out", "--evaluate", photo.parent]
+    status, out, _ = run("train", RECIPES / "tiny.yaml", *words)
     assert (status, out.split(b":")[0]) == (0, b"out/evaluation.json")
     assert str(codec.opened[0]["weights"]) == "new.safetensors"
     assert "pqmim" in json.loads(Path("out/evaluation.json").read_text())["codecs"]
 
 
-def test_a_folder_to_evaluate_on_that_is_none_is_told_before_training(run, here):
-    status, _, err = run("train", "r.yaml", "--data", "in", "--out", "out", "--evaluate", "none")
-    assert status == 1 and "none: not a folder" in err
+@pytest.mark.parametrize(
+    ("recipe", "data", "folder", "complaint"),
+    [
+        ("tiny", ".", "none", "none: not a folder"),
+        ("tiny", ".", "empty", "empty: holds no photos"),
+        ("vivid", ".", ".", "vivid.yaml: --evaluate is for recipes of kind pqmim, not vivid"),
+        ("vq", ".", ".", "vq.yaml: --evaluate is for recipes of kind pqmim, not vq"),
+        ("tiny", "none", ".", "none: no such file or folder"),
+    ],
+)
+def test_what_train_cannot_do_is_told_before_training(run, photo, recipe, data, folder, complaint):
+    os.mkdir("empty")
+    words = ["--data", data, "--out", "out", "--evaluate", folder]
+    status, out, err = run("train", RECIPES / f"{recipe}.yaml", *words)
+    assert (status, out, err.count("\n")) == (1, b"", 1) and complaint in err
+    assert sorted(os.listdir()) == ["empty", "photo.png"]
 
 
-def test_a_training_that_stops_in_time_has_not_failed(run, monkeypatch):
+def test_a_training_that_stops_in_time_has_not_failed(run, here, monkeypatch):
+    os.mkdir("in")
+
     def train(*args):
         raise Unfinished("stopped; run it again to resume.")
 

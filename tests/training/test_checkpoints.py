@@ -1,3 +1,7 @@
+import math
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -37,6 +41,27 @@ def test_an_interrupted_save_leaves_the_old_checkpoint(tmp_path):
     checkpoints.save(STATE | {"step": 4}, path, 0.01)
     assert checkpoints.load(path)["step"] == 4
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_of_a_file_and_parts_the_newer_one_is_loaded(tmp_path, monkeypatch):
+    """As a save leaves them that is stopped before it removes what it replaces."""
+    path = tmp_path / "stage.pt"
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    for step, megabytes in ((1, 0.01), (2, math.inf), (3, 0.01), (4, math.inf)):
+        checkpoints.save(STATE | {"step": step}, path, megabytes)
+        for file in tmp_path.iterdir():  # all older by a second
+            os.utime(file, ns=(0, file.stat().st_mtime_ns - 10**9))
+        assert checkpoints.load(path)["step"] == step
+
+
+@pytest.mark.parametrize("megabytes", [math.inf, 0.01])
+def test_bytes_are_on_the_disk_before_they_get_the_name(tmp_path, monkeypatch, megabytes):
+    path, events = tmp_path / "stage.pt", []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (events.append("disk"), fsync(number)))
+    monkeypatch.setattr(Path, "replace", lambda file, name: (events.append("name"), replace(file, name)))
+    checkpoints.save(STATE, path, megabytes)
+    assert events and events == ["disk", "name"] * (len(events) // 2)
 
 
 def test_other_files_are_left_alone(tmp_path):

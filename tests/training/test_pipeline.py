@@ -1,16 +1,19 @@
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from pqmim.codec import Codec
-from pqmim.errors import PqmimError, UnsupportedFile
+from pqmim.errors import OutputError, PqmimError, UnsupportedFile
 from pqmim.release import find, load
 from pqmim.training import pipeline
 from pqmim.training import recipe as recipes
 from pqmim.training.pipeline import train
+from pqmim.training.recipe import RecipeError
 from pqmim.training.run import Run, Unfinished
 from pqmim.training.start import codec_of_release
 
@@ -54,6 +57,30 @@ def test_a_finished_run_is_not_trained_again(run, recipe, folder):
     before = (run / "tiny.safetensors").read_bytes()
     train(recipe, folder, Run.start(run))
     assert (run / "tiny.safetensors").read_bytes() == before
+
+
+def test_a_stage_that_the_recipe_lacks_is_no_end(recipe, folder, tmp_path):
+    path = tmp_path / "short.yaml"
+    path.write_text("".join(line for line in recipe.read_text().splitlines(True) if not line.startswith("  joint:")))
+    with pytest.raises(RecipeError, match="has no stage joint"):
+        train(path, folder, Run(tmp_path), "joint")
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_the_original_of_a_prior_is_written_as_a_whole(recipe, release, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    plan = recipes.load(recipe).model_copy(update={"weights": release, "start": "release"})
+    model, path = codec_of_release(plan, Run(tmp_path)), tmp_path / "prior.safetensors"
+    path.write_bytes(b"before")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match="No space left"):
+            pipeline.keep_original(path, model.prior, model.codec)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [(path.name, b"before")]
+    pipeline.keep_original(path, model.prior, model.codec)
+    assert "static_log2_probability" in load_file(path)
 
 
 def test_out_of_time_says_how_to_go_on(recipe, folder, tmp_path):

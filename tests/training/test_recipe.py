@@ -67,6 +67,15 @@ finest: 1
 lambdas: [1, 2]
 stages: {transforms: {steps: 1, batch: 1}, quantizer: {steps: 1, batch: 1}, prior: {steps: 1, batch: 1}}
 """
+RELEASE = """\
+name: x
+finest: 1
+lambdas: [1, 2]
+start: release
+weights: a
+stages: {prior: {steps: 1, batch: 1}}
+"""
+KEPT = RELEASE.replace("prior:", "transforms: {steps: 1, batch: 1}, quantizer: {steps: 1, batch: 1}, joint:")
 VIVID = "name: x\nkind: vivid\nstages: {features: {steps: 1, batch: 1}, adversarial: {steps: 1, batch: 1}}\n"
 HIFIC = VIVID.replace("vivid", "hific").replace("features", "perceptual") + "lambdas: [1, 2]\nhific: {level: 1}\n"
 VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
@@ -95,6 +104,15 @@ VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
         (MINIMAL.replace("finest: 1", ""), "finest"),
         (MINIMAL.replace(", prior: {steps: 1, batch: 1}", ""), "starts from klt needs prior"),
         (MINIMAL + "start: release\nstages: {transforms: {steps: 1, batch: 1}}", "need the stage quantizer"),
+        (RELEASE.replace("prior:", "quantizer: {steps: 1, batch: 1}, prior:"), "it needs the stage transforms"),
+        (RELEASE + "quantizer: {rounds: 9}", "quantizer.rounds: nothing"),
+        (KEPT + "quantizer: {kept: true, bits: 2}", "quantizer.bits: nothing"),
+        (KEPT + "quantizer: {kept: true, order: [1, 0]}", "quantizer.order: nothing"),
+        (MINIMAL + "quantizer: {order: [1, 0]}", "quantizer.order: nothing"),
+        (MINIMAL + "prior: {dropped: [0]}", "prior.dropped: only a stage prior"),
+        (KEPT + "quantizer: {kept: true}\nprior: {dropped: [0]}", "prior.dropped: only a stage prior"),
+        (MINIMAL + "weights: a", "weights: a recipe that starts from klt"),
+        (VQ + "start: random\nweights: a", "weights: a recipe that starts from random"),
         (MINIMAL + "kind: jpeg", "kind"),
         (VQ.replace("{vq:", "{prior:"), "stages.vq"),
         (VQ + "vq: {bits: 15}", "vq.bits"),
@@ -120,7 +138,16 @@ def test_what_is_wrong_is_named(tmp_path, text, complaint):
     assert "recipe.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("text", [MINIMAL, VIVID, HIFIC])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(MINIMAL, VIVID, HIFIC),
+        RELEASE + "quantizer: {order: [1, 0]}\nprior: {dropped: [0]}",
+        KEPT + "quantizer: {kept: true, crops: 16, rounds: 1, nearest: true}\nprior: {width: 64}",
+        VIVID + "weights: a\nlook: b",
+        VQ.replace("vq", "hyperprior") + "start: release\nweights: a",
+    ],
+)
 def test_what_the_wrong_ones_are_made_of_is_right(tmp_path, text):
     path = tmp_path / "recipe.yaml"
     path.write_text(text)

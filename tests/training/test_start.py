@@ -45,13 +45,13 @@ def image():
 
 
 @pytest.mark.slow
-def test_deeper_transforms_begin_as_the_releases(written, folder, tmp_path):
+def test_deeper_transforms_begin_as_the_releases(written, few, tmp_path):
     shallow = recipes.load(written())
     modules = start.modules_of(shallow, Run(tmp_path))
     sizes = shallow.transforms.model_dump() | {"synthesis_fine": 3, "analysis_coarse": 2}
     deep = recipes.load(written(transforms=sizes))
     schedule = TransformsSchedule(steps=1, batch=3, crop=64, warmup=0, ema=0.5)
-    model = start.proxy_of_release(deep, Photos(folder, limit=8), Run(tmp_path))
+    model = start.proxy_of_release(deep, Photos(few), Run(tmp_path))
     level = torch.tensor([0.5])
     with torch.no_grad():
         z = model.analysis(image(), level)
@@ -59,14 +59,14 @@ def test_deeper_transforms_begin_as_the_releases(written, folder, tmp_path):
         assert torch.allclose(model.synthesis(z, level), modules.synthesis(z, level), atol=1e-3)
     assert len(model.synthesis.fine) == 3
     before = copy.deepcopy(model.synthesis.state_dict())
-    trained = train_transforms(deep, schedule, Photos(folder, limit=8), Run(tmp_path))
+    trained = train_transforms(deep, schedule, Photos(few), Run(tmp_path))
     moved = [name for name, value in trained.synthesis.state_dict().items() if not torch.equal(value, before[name])]
     assert "fine.2.reduce" in moved  # the new block learns
 
 
 @pytest.mark.slow
-def test_densities_of_the_proxy_are_fitted(written, folder, tmp_path):
-    plan, photos = recipes.load(written()), Photos(folder, limit=8)
+def test_densities_of_the_proxy_are_fitted(written, few, tmp_path):
+    plan, photos = recipes.load(written()), Photos(few)
     model = start.proxy_of_release(plan, photos, Run(tmp_path))
     level = torch.tensor([1.0])
     with torch.no_grad():
@@ -78,20 +78,21 @@ def test_densities_of_the_proxy_are_fitted(written, folder, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"synthesis_fine": 0}, {"latent": 48}])
-def test_shallower_or_other_transforms_are_refused(written, folder, tmp_path, change):
+def test_shallower_or_other_transforms_are_refused(written, few, tmp_path, change):
     sizes = recipes.load(written()).transforms.model_dump() | change
     plan = recipes.load(written(transforms=sizes))
     with pytest.raises(RecipeError, match="release, or deeper"):
-        start.proxy_of_release(plan, Photos(folder, limit=4), Run(tmp_path))
+        start.proxy_of_release(plan, Photos(few), Run(tmp_path))
     with pytest.raises(RecipeError, match="the release to start from has"):
         start.codec_of_release(plan, Run(tmp_path))
 
 
 def test_another_order_of_sub_quantizers_says_the_same(written, tmp_path):
     run = Run(tmp_path)
-    model = start.codec_of_release(recipes.load(written()), run)
+    stages = stages_of(written(), "prior")
+    model = start.codec_of_release(recipes.load(written(stages=stages, quantizer={})), run)
     order = [2, 0, 1]
-    other = start.codec_of_release(recipes.load(written(quantizer={"order": order})), run)
+    other = start.codec_of_release(recipes.load(written(stages=stages, quantizer={"order": order})), run)
     size = len(model.prior.dimensions)
     order = torch.tensor([*order, *range(3, size)])
     rate, level = torch.tensor([1.5]), torch.tensor([0.5])
@@ -116,7 +117,8 @@ def test_another_order_of_sub_quantizers_says_the_same(written, tmp_path):
 def test_a_prior_goes_on_from_the_releases_without_some_blocks(written, recipe, release, tmp_path):
     sizes = yaml.safe_load(recipe.read_text())["prior"]
     groups = [{"start": 0, "stop": 3, "stages": 2, "blocks": 1}, {"start": 3, "stop": 40, "stages": 1}]
-    plan = recipes.load(written(prior=sizes | {"blocks": 1, "dropped": [0], "groups": groups}))
+    last = {"stages": stages_of(written(), "prior"), "quantizer": {}}
+    plan = recipes.load(written(prior=sizes | {"blocks": 1, "dropped": [0], "groups": groups}, **last))
     model = start.codec_of_release(plan, Run(tmp_path))
     found = start.prior_of(plan, model)
     assert [group.blocks for group in found.groups] == [1, None] and len(found.prior.blocks) == 1
@@ -124,7 +126,7 @@ def test_a_prior_goes_on_from_the_releases_without_some_blocks(written, recipe, 
     assert all(torch.equal(kept[name], before[name]) for name in kept)
     assert torch.equal(found.prior.static, model.prior.static)
     with pytest.raises(RecipeError, match="what is left of the release's has"):
-        start.prior_of(recipes.load(written(prior=sizes | {"dropped": [1]})), model)
+        start.prior_of(recipes.load(written(prior=sizes | {"dropped": [1]}, **last)), model)
     record = releases.load(release).record
     whole = export(model.prior, torch.tensor(record.rates))
     stored = releases.load(release).part("prior")
@@ -173,7 +175,7 @@ def test_a_release_goes_on_with_all_its_stages(written, recipe, folder, release,
     stages["prior"] |= {"samples": 16, "chosen": True, "crop": 64}
     sizes = yaml.safe_load(recipe.read_text())["prior"]
     with pytest.raises(RecipeError, match="no sub-quantizers to keep"):
-        recipes.load(written(start="klt", stages=stages, quantizer={"kept": True}))
+        recipes.load(written(start="klt", weights=None, stages=stages, quantizer={"kept": True}))
     path = written(stages=stages, prior=sizes, quantizer={"kept": True, "crops": 16, "rounds": 1})
     found = releases.load(train(path, folder, Run.start(tmp_path / "out")))
     before = releases.load(release)

@@ -8,7 +8,7 @@ from typing import Any
 from pqmim.cli.messages import say
 from pqmim.cli.options import add_device_option, add_verb, check_device, extra_packages
 from pqmim.cli.values import positive
-from pqmim.errors import InvalidImage
+from pqmim.errors import InvalidImage, PqmimError
 
 STAGES = ("transforms", "quantizer", "prior", "joint")
 
@@ -51,20 +51,24 @@ def add_to(verbs: Any) -> None:
     parser.add_argument(
         "--features", type=Path, metavar="FILE", help="SqueezeNet 1.1's weights, for recipes that compare features"
     )
-    parser.add_argument("--evaluate", type=Path, metavar="DIR", help="at the end, measure the weights on these photos")
+    parser.add_argument(
+        "--evaluate", type=Path, metavar="DIR", help="at the end, measure a codec's weights on these photos"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     check_device(args.device)
-    if args.evaluate is not None and not args.evaluate.is_dir():
-        raise InvalidImage("not a folder: name one that holds photos to evaluate on", args.evaluate)
+    if args.evaluate is not None:
+        _check_evaluation(args)
     with extra_packages("train"):
         from pqmim.training import ranks
         from pqmim.training.pipeline import train
         from pqmim.training.run import Run, Unfinished
 
+        if not args.data.exists():
+            raise InvalidImage("no such file or folder: name photos to train on", args.data)
         weights, options = None, {"split": args.split_checkpoints, "features": args.features}
         try:
             where = Run.start(args.out, args.device, minutes=args.minutes, **options)
@@ -77,6 +81,21 @@ def run(args: argparse.Namespace) -> int:
     if args.evaluate is not None and weights is not None and first:
         _evaluate(args, weights)
     return 0
+
+
+def _check_evaluation(args: argparse.Namespace) -> None:
+    """Before any training: whether what it makes can be measured, on photos that are there, with what is installed."""
+    with extra_packages("train"):
+        from pqmim.training import recipe
+
+        kind = recipe.load(args.recipe).kind
+    if kind != "pqmim":
+        later = "pqmim evaluate measures others later"
+        raise PqmimError(f"--evaluate is for recipes of kind pqmim, not {kind}: {later}", args.recipe)
+    with extra_packages("eval"):
+        from pqmim.evaluation.run import find_photos
+
+        find_photos(args.evaluate)
 
 
 def _evaluate(args: argparse.Namespace, weights: Path) -> None:

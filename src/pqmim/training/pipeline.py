@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pqmim import release as releases
 from pqmim import rivals
+from pqmim.files import write_atomically
 from pqmim.models.modules import Modules
 from pqmim.models.prior.export import export
 from pqmim.models.prior.masked import MaskedPrior
@@ -40,7 +41,7 @@ def train(recipe: Path, data: Path, run: Run, last: str | None = None) -> Path |
         recipe: A YAML file; see `recipe.Recipe`, and the rivals' recipes.
         data: A tar shard, or a folder of shards or photos.
         run: Where and until when.
-        last: The last of `STAGES` to do; all of the recipe's, and the weights, where none is named.
+        last: The last of `STAGES` to do, one that the recipe has; all of these, and the weights, where none is named.
 
     Returns:
         The path of the weights; None if `last` comes before them.
@@ -55,6 +56,8 @@ def train(recipe: Path, data: Path, run: Run, last: str | None = None) -> Path |
     run = run.computing(plan.precision)
     if last and not isinstance(plan, Recipe):
         raise RecipeError(f"is of kind {plan.kind}: only recipes of kind pqmim may end at a stage", recipe)
+    if last and isinstance(plan, Recipe) and getattr(plan.stages, last) is None:
+        raise RecipeError(f"has no stage {last} to end at", recipe)
     if isinstance(plan, LookRecipe):
         return train_look(plan, read_photos(plan, data, run), run)
     if not isinstance(plan, Recipe):
@@ -113,7 +116,7 @@ def _codec(plan: Recipe, photos: Photos, run: Run, wanted: tuple[str, ...]) -> Q
     codec = train_quantizer(plan, stages.quantizer, fitted(plan, proxy, photos, run, given), photos, run)
     if ranks.first():
         lines = [json.dumps(row) + "\n" for row in codec.usage_report()]
-        (run.folder / "usage.jsonl").write_text("".join(lines))
+        write_atomically(run.folder / "usage.jsonl", "".join(lines).encode(), force=True)
     return codec
 
 
@@ -127,7 +130,7 @@ def keep_original(path: Path, prior: MaskedPrior, codec: QuantizedCodec) -> None
     }
     tensors["static_log2_probability"] = codec.quantizer.log2_probability.half().contiguous()
     tensors |= {f"config.{key}": torch.tensor(value) for key, value in asdict(prior.config).items()}
-    save_file(tensors, path)
+    write_atomically(path, save(tensors), force=True)
 
 
 def release(path: Path, model: JointCodec, dial: Sequence[float]) -> int:

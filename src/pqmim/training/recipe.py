@@ -282,6 +282,12 @@ class BaseRecipe(Part):
     precision: Wish = "auto"
     """Of matrix products: bfloat16 where the processor has it natively, unless one is named."""
 
+    @model_validator(mode="after")
+    def _started(self) -> "Self":
+        if self.weights is not None and self.start != "release" and "start" not in self.unread:
+            raise ValueError(f"weights: a recipe that starts from {self.start} reads none")
+        return self
+
     def config(self) -> TransformConfig:
         """Sizes of the transforms as the model takes them."""
         return TransformConfig(levels=len(self.lambdas), **self.transforms.model_dump())
@@ -315,12 +321,19 @@ class Recipe(BaseRecipe):
             raise ValueError(f"stages: a recipe that starts from {self.start} needs {' and '.join(missing)}")
         if self.rates != sorted(set(self.rates)) or self.rates[0] < 0 or self.rates[-1] > len(self.lambdas):
             raise ValueError(f"dial: rates rise from 0 at least to {len(self.lambdas)} at most")
-        if self.stages.transforms is not None and self.stages.quantizer is None:
-            raise ValueError("stages: new transforms need the stage quantizer")
+        if (self.stages.transforms is None) != (self.stages.quantizer is None):
+            raise ValueError("stages: new transforms need the stage quantizer, and it needs the stage transforms")
         if self.quantizer.kept and self.start != "release":
             raise ValueError(f"quantizer.kept: a recipe that starts from {self.start} has no sub-quantizers to keep")
         if self.stages.prior is not None and self.stages.prior.chosen and not self.prior_known:
             raise ValueError("stages.prior.chosen: only a release has a prior to choose by")
+        if self.prior.dropped and not (self.stages.prior is not None and self.prior_known):
+            raise ValueError("prior.dropped: only a stage prior that goes on from a release's can leave out blocks")
+        unread = {"order"} | ({"bits", "codewords", "most", "uniform"} if self.quantizer.kept else set())
+        if self.from_release:  # the quantizer is the release's, and is not fitted again
+            unread = set(Quantizer.model_fields) - {"kept", "order"}
+        if named := [name for name in self.quantizer.model_dump(exclude_defaults=True) if name in unread]:
+            raise ValueError(f"quantizer.{named[0]}: nothing in this recipe reads it")
         return self
 
     @property
