@@ -45,11 +45,13 @@ def test_prints_means_and_writes_results(run, photos):
 @pytest.mark.parametrize(
     "words, complaint",
     [
-        (["none", "--codec", "jpeg"], "none is not a folder"),
-        (["photos", "--codec", "zip"], "There is no codec named zip"),
+        (["none", "--codec", "jpeg"], "none: not a folder"),
+        (["photos", "--codec", "zip"], "zip: no such codec"),
         (["photos", "--codec", "hyperprior"], "train them and name their file"),
         (["photos", "--codec", "vq=no.safetensors"], "no.safetensors: cannot be read"),
         (["photos", "--codec", "jpeg", "--json", "none/r.json"], "there is no folder none"),
+        (["photos", "--codec", "jpeg", "--json", "none.json", "--update"], "none.json: cannot be read: No such file"),
+        (["photos", "--codec", "jpeg", "--published", "none.json"], "none.json: cannot be read: No such file"),
     ],
 )
 def test_errors_are_one_sentence(run, photos, words, complaint):
@@ -57,6 +59,27 @@ def test_errors_are_one_sentence(run, photos, words, complaint):
     assert (status, out, err.count("\n")) == (1, b"", 1)
     assert complaint in err
     assert os.listdir() == ["photos"]
+
+
+def test_results_are_kept_where_nothing_can_be_drawn(run, here):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    (here / "photos").mkdir()
+    Image.fromarray(noise).save(here / "photos" / "a.png")  # the least JPEG of so few pixels takes many bits for each
+    status, out, err = run(*"evaluate photos --codec jpeg --json r.json --plot r.svg".split())
+    assert (status, err.count("\n")) == (1, 1) and "r.svg: nothing to draw: no curve of psnr begins below 1.2" in err
+    assert b"jpeg" in out and sorted(os.listdir()) == ["photos", "r.json"]
+
+
+def test_a_measure_without_a_value_is_a_dash_and_results_come_first(run, photos, monkeypatch):
+    at = {"0.15": {"jpeg": {"KD-MobileNetV2": {"value": None, "interval": None}, "PSNR": {"value": 27.123456}}}}
+    measured = {"codecs": {}, "bd_rate": {}, "perceptual": {"at": at}}
+    monkeypatch.setattr("pqmim.evaluation.run.evaluate", lambda *_: measured)
+    status, out, _ = run(*"evaluate photos --codec jpeg --json r.json".split())
+    assert status == 0 and out.endswith(b"jpeg at 0.15 bpp: KD-MobileNetV2 -, PSNR 27.12\n")
+    monkeypatch.setattr("pqmim.cli.evaluate._table", lambda _: pytest.fail("printed before the results were kept"))
+    with pytest.raises(pytest.fail.Exception):
+        run(*"evaluate photos --codec jpeg --json again.json".split())
+    assert json.loads(Path("again.json").read_text()) == measured
 
 
 def test_realism_needs_the_networks(run, photos):

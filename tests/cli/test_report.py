@@ -43,11 +43,11 @@ def test_photos_side_by_side(run, results, codec, monkeypatch):
 @pytest.mark.parametrize(
     "words, complaint",
     [
-        ("report none -o report", "none is not a folder"),
-        ("report photos -o report", "photos holds no results"),
-        ("report results -o photos", "photos is not empty: choose another folder"),
+        ("report none -o report", "none: not a folder"),
+        ("report photos -o report", "photos: holds no results"),
+        ("report results -o photos", "photos: not empty: choose another folder"),
         ("report results -o results/r.json --force", "it is a file"),
-        ("report results -o report --photos none", "none is not a folder"),
+        ("report results -o report --photos none", "none: not a folder"),
     ],
 )
 def test_errors_are_one_sentence(run, results, words, complaint):
@@ -77,7 +77,7 @@ def test_evaluate_refuses_other_weights_for_features(run, results):
     words = "evaluate photos --codec jpeg --features results/w.bin"
     status, out, err = run(*words.split())
     assert (status, out) == (1, b"")
-    assert "w.bin is not a safetensors file" in err
+    assert "w.bin: not a safetensors file" in err
 
 
 def test_an_evaluation_takes_the_place_of_its_part_of_earlier_ones(run, results):

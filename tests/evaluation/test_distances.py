@@ -112,3 +112,4 @@ def test_draws_are_the_same_every_time():
 def test_one_photo_has_no_distance():
     x = features(0, 8)
     assert np.isnan(KernelSums.of(x, x + 1, np.zeros(8, np.int64)).distance())
+    assert np.isnan(frechet_distance(x[:1], x[:1])) and np.isnan(frechet_distance(x[:0], x[:0]))

@@ -103,13 +103,13 @@ def test_the_digest_is_the_files(distance, path):
 
 
 def test_other_files_are_refused(tmp_path, path):
-    with pytest.raises(PqmimError, match=r"none\.bin cannot be read"):
+    with pytest.raises(PqmimError, match=r"none\.bin: cannot be read"):
         SqueezeNetDistance(tmp_path / "none.bin")
     (tmp_path / "text.bin").write_text("no weights")
-    with pytest.raises(PqmimError, match=r"text\.bin is not a safetensors file"):
+    with pytest.raises(PqmimError, match=r"text\.bin: not a safetensors file"):
         SqueezeNetDistance(tmp_path / "text.bin")
     (tmp_path / "cut.bin").write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(PqmimError, match=r"cut\.bin is not a safetensors file"):
+    with pytest.raises(PqmimError, match=r"cut\.bin: not a safetensors file"):
         SqueezeNetDistance(tmp_path / "cut.bin")
     tensors = random_weights()
     name = "features.7.expand3x3.weight"

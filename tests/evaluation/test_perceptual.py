@@ -1,6 +1,7 @@
 """Perceptual measures of codecs, with networks in miniature."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -133,9 +134,48 @@ def test_a_codec_of_one_rate_is_met_at_that_rate(paths):
 
 
 def test_photos_without_a_patch(tmp_path):
-    Image.new("RGB", (200, 300)).save(tmp_path / "small.png")
-    with pytest.raises(InvalidImage, match="256 x 256"):
-        measure_photos([tmp_path / "small.png"], Networks([Means()]), Store())
+    small, large = tmp_path / "small.png", tmp_path / "large.png"
+    Image.new("RGB", (200, 300)).save(small)
+    Image.new("RGB", (400, 400)).save(large)  # two patches, of one photo
+    for paths in ([small], [large], [small, large]):
+        with pytest.raises(InvalidImage, match="256 x 256"):
+            measure_photos(paths, Networks([Means()]), Store())
+
+
+def test_what_has_no_value_is_left_out_of_comparisons(paths):
+    networks, store = Networks([Means()]), Store()
+    photos = measure_photos(paths, networks, store)
+    one = summary(photos, measure_codec(photos, Coarse(), networks, store), 4)
+    one.means["bpp"] = np.array([0.05, 0.15, 0.4])
+    one.means["LPIPS"], one.samples["LPIPS"] = one.means["bpp"] * np.nan, one.samples["PSNR"] * np.nan
+    single = replace(one, settings=(2,), means={name: values[1:2] for name, values in one.means.items()})
+    table = record({"coarse": one, "again": one, "single": single}, "coarse")
+    for cells in (
+        table["at"]["0.15"]["coarse"],
+        table["against"]["0.15"]["again"],
+        table["beside"]["single"]["coarse"],
+    ):
+        assert "PSNR" in cells and "LPIPS" not in cells
+    assert table["codecs"]["coarse"]["settings"][0]["LPIPS"] is None
+
+
+def test_draws_of_photos_without_a_patch_do_not_stop_a_summary(paths, tmp_path):
+    """One large photo beside small ones is drawn not at all, or once, in some draws."""
+    for i, path in enumerate(paths[2:]):
+        Image.new("RGB", (100, 100), (i, i, i)).save(path)
+    networks, store = Networks([Means()]), Store()
+    photos = measure_photos(paths, networks, store)
+
+    class Kept(Coarse):
+        def encode(self, rgb, setting):
+            self.rgb = rgb
+            return bytes([int(setting)])
+
+        def decode(self, data):
+            return self.rgb // 2
+
+    found = summary(photos, measure_codec(photos, Kept(), networks, store), 40)
+    assert np.isfinite(found.means["FD-Means"]).all() and np.isnan(found.samples["FD-Means"]).any()
 
 
 def test_another_network_costs_only_its_own_work(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pqmim.errors import OutputError
+from pqmim.errors import OutputError, PqmimError
 from pqmim.evaluation.published import PublishedCurve
 from pqmim.evaluation.report.plots import draw_rd, rd_plot, spread_apart
 
@@ -49,7 +49,7 @@ def test_other_measures():
 
 
 def test_nothing_to_draw():
-    with pytest.raises(ValueError, match="no curve of squeezenet"):
+    with pytest.raises(PqmimError, match="no curve of squeezenet"):
         draw_rd([results("jpeg")], PUBLISHED, measure="squeezenet")
 
 

@@ -37,9 +37,9 @@ def test_it_reads_curves(tmp_path):
 def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / "curves.json"
     path.write_text(content)
-    with pytest.raises(PqmimError, match=r"curves\.json is not a file of published curves"):
+    with pytest.raises(PqmimError, match=r"curves\.json: not a file of published curves"):
         read_published(path)
-    with pytest.raises(PqmimError):
+    with pytest.raises(PqmimError, match=r"none\.json: cannot be read"):
         read_published(tmp_path / "none.json")
 
 

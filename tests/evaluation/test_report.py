@@ -105,13 +105,13 @@ def test_evaluations_are_collected_with_the_curves_of_their_photos(results):
 
 
 def test_folders_without_results(tmp_path):
-    with pytest.raises(PqmimError, match="is not a folder"):
+    with pytest.raises(PqmimError, match="none: not a folder"):
         collect(tmp_path / "none")
     (tmp_path / "speed.json").write_text("{}")
     with pytest.raises(PqmimError, match="holds no results"):
         collect(tmp_path)
     (tmp_path / "broken.json").write_text('{"codecs": ')
-    with pytest.raises(PqmimError, match=r"broken\.json is not JSON"):
+    with pytest.raises(PqmimError, match=r"broken\.json: not JSON"):
         collect(tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_writing(tmp_path, content):
     write_report(content, folder)
     for name, data in content.items():
         assert (folder / name).read_bytes() == data
-    with pytest.raises(OutputError, match="report is not empty: choose another folder"):
+    with pytest.raises(OutputError, match="report: not empty: choose another folder"):
         write_report(content, folder)
     (folder / "mine.txt").write_text("kept")
     (folder / "index.html").write_text("old")

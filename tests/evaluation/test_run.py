@@ -63,7 +63,6 @@ def test_the_measures_are_those_of_the_files(results):
         assert measures["bpp"][i] == pytest.approx(8 * len(data) / (240 * 320), abs=1e-5)
         assert measures["psnr"][i] == pytest.approx(psnr(photo(240, 320, 0), decoded), abs=1e-4)
         assert measures["ms_ssim"][i] == pytest.approx(ms_ssim(photo(240, 320, 0), decoded), abs=1e-6)
-        assert measures["encode_s"][i] >= 0 and measures["decode_s"][i] >= 0
 
 
 def test_the_feature_distance_is_a_measure_like_the_others(folder, results, monkeypatch):
@@ -109,12 +108,14 @@ def test_an_update_is_refused_before_anything_is_measured(folder, results, monke
     distances = [{"setting": 1, "squeezenet": 0.1}]
     with_distance = results | {"features": {"squeezenet": "5ha"}, "codecs": {"webp": {"settings": distances}}}
     with_table = results | {"perceptual": {"codecs": {"webp": {}, "jpeg": {}}}}
+    compared = results | {"bd_rate": {"psnr": {"jpeg": {}, "One": {}}}}
     for earlier, complaint in (
         (results | {"images": []}, "of other photos"),
         (results | {"images": larger}, "of other photos"),
         ({"codecs": {}}, "of other photos"),
         (with_distance, "SqueezeNet distance of webp: measure it with --features"),
         (with_table, "perceptual measures of webp: make them with --perceptual"),
+        (compared, "published curve of One: name --published"),
     ):
         with pytest.raises(PqmimError, match=complaint):
             evaluate(folder, ["webp"], replace(QUIET, earlier=earlier))
@@ -123,6 +124,22 @@ def test_an_update_is_refused_before_anything_is_measured(folder, results, monke
         evaluate(folder, ["webp"], table)
     with pytest.raises(PqmimError, match="by other weights"):
         update.check(with_distance, results["images"], ["webp"], "another")
+
+
+def test_an_update_takes_the_published_curves_again(folder, results):
+    published = {"One": PublishedCurve(*map(tuple, curve(results["codecs"]["jpeg"])), None, "a paper")}
+    compared = results | {"bd_rate": {"psnr": {"jpeg": {}, "One": {}}}}
+    found = evaluate(folder, ["webp"], replace(QUIET, earlier=compared, published=published))
+    assert set(found["bd_rate"]["psnr"]["One"]) and set(found["codecs"]) == {"jpeg", "webp"}
+
+
+def test_realism_of_photos_without_two_patches_is_refused_before_anything_is_measured(folder, monkeypatch):
+    from pqmim.evaluation.networks import Networks
+
+    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("a photo was measured"))
+    monkeypatch.setattr(Networks, "load", classmethod(lambda cls, features, inception: cls([])))
+    with pytest.raises(InvalidImage, match="two photos or more"):
+        evaluate(folder, ["jpeg"], replace(QUIET, perceptual=Perceptual("networks")))
 
 
 def test_an_update_keeps_other_measures(folder, results):
@@ -198,30 +215,38 @@ def test_files_that_are_no_results(tmp_path):
     path = tmp_path / "other.json"
     for text in ("[1, 2]", "{", '{"a": 1}', '{"codecs": 3}'):
         path.write_text(text)
-        with pytest.raises(PqmimError, match=r"other\.json is not a file of results"):
+        with pytest.raises(PqmimError, match=r"other\.json: not a file of results"):
             read_results(path)
+    with pytest.raises(PqmimError, match=r"none\.json: cannot be read: No such file"):
+        read_results(tmp_path / "none.json")
 
 
 def test_folders_without_photos(tmp_path):
     with pytest.raises(InvalidImage, match="holds no photos"):
         evaluate(tmp_path, ["jpeg"], QUIET)
-    with pytest.raises(InvalidImage, match="is not a folder"):
+    with pytest.raises(InvalidImage, match="none: not a folder"):
         evaluate(tmp_path / "none", ["jpeg"], QUIET)
     (tmp_path / "broken.png").write_bytes(b"broken")
     with pytest.raises(InvalidImage, match=r"broken\.png: not an image"):
         evaluate(tmp_path, ["jpeg"], QUIET)
 
 
-def test_a_lossless_codec_has_no_psnr(monkeypatch):
+def test_a_lossless_codec_has_no_psnr_and_each_way_has_its_time(monkeypatch):
+    now = [5.0]
+
     class Lossless:
         name, settings, versions = "raw", (1,), {}
 
         def encode(self, rgb, setting):
             self.rgb = rgb
+            now[0] += 2
             return rgb.tobytes()
 
         def decode(self, data):
+            now[0] += 0.25
             return self.rgb
 
+    monkeypatch.setattr(run.time, "perf_counter", lambda: now[0])
     row = run.measure(Lossless(), photo(20, 30, 0), 1)
     assert row["psnr"] is None and row["bytes"] == 1800 and row["bpp"] == 24
+    assert (row["encode_s"], row["decode_s"]) == (2, 0.25)

@@ -113,9 +113,9 @@ def run(args: argparse.Namespace) -> int:
             progress=is_terminal(sys.stderr),
         )
         results = evaluate(args.folder, args.codec, options)
-        say(_table(results))
-        if args.json is not None:
+        if args.json is not None:  # first: whatever fails after hours of measuring, they are kept
             write_results(results, args.json, args.force or args.update)
+        say(_table(results))
         if args.plot is not None:
             rd_plot([results], args.plot, chosen(published), force=args.force)
         if args.sheets is not None:
@@ -151,7 +151,7 @@ def _table(results: dict[str, Any]) -> str:
                 lines.append(f"{words}: {', '.join(cells)}")
     for rate, codecs in results.get("perceptual", {}).get("at", {}).items():
         for name, cells in codecs.items():
-            words = ", ".join(f"{measure} {cell['value']:.4g}" for measure, cell in cells.items())
+            words = ", ".join(f"{measure} {_number(cell['value'], 4, 'g')}" for measure, cell in cells.items())
             lines.append(f"{name} at {rate} bpp: {words}")
     return "\n".join(lines)
 
@@ -162,5 +162,5 @@ def _plot(text: str) -> Path:
     return Path(text)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int, form: str = "f") -> str:
+    return "-" if value is None else f"{value:.{digits}{form}}"

@@ -91,7 +91,7 @@ class RivalCodec:
 
     def __init__(self, name: str, files: Sequence[Path], device: str, threads: int | None) -> None:
         if not files:
-            raise MissingCodec(f"{name} has no weights in the package: train them and name their file, {name}=FILE.")
+            raise MissingCodec(f"no weights are in the package: train them and name their file, {name}=FILE", name)
         import torch
 
         if threads:
@@ -170,11 +170,11 @@ def make_codec(
     if name in RIVALS:
         return RivalCodec(name, files, device, threads)
     if files and name in CODECS:
-        raise MissingCodec(f"{name} takes no file of weights as {name}=FILE; only {' and '.join(RIVALS)} do.")
+        raise MissingCodec(f"takes no file of weights as {name}=FILE; only {' and '.join(RIVALS)} do", name)
     if name in OWN:
         return PqmimCodec(name, weights, device, threads)
     if name not in CLASSICAL:
-        raise MissingCodec(f"There is no codec named {name}: choose from {', '.join(CODECS)}.")
+        raise MissingCodec(f"no such codec: choose from {', '.join(CODECS)}", name)
     return CLASSICAL[name](threads)
 
 
@@ -193,7 +193,7 @@ def _jpeg(threads: int | None) -> PillowCodec:
 
 def _webp(threads: int | None) -> PillowCodec:
     if not features.check("webp"):
-        raise MissingCodec("This Pillow was built without WebP: install a wheel of Pillow from PyPI.")
+        raise MissingCodec("Pillow was built without WebP here: install a wheel of Pillow from PyPI", "webp")
     settings = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95)
     return PillowCodec("webp", "WEBP", settings, {"libwebp": features.version("webp")}, method=6)
 
@@ -208,7 +208,7 @@ def _avif_444(threads: int | None) -> PillowCodec:
 
 def _avif_as(name: str, threads: int | None, **options: Any) -> PillowCodec:
     if not features.check("avif"):
-        raise MissingCodec("This Pillow has no AVIF: install Pillow 11.3 or newer from PyPI.")
+        raise MissingCodec("Pillow has no AVIF here: install Pillow 11.3 or newer from PyPI", name)
     settings = (0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80)
     library = {"libavif": features.version("avif")}
     return PillowCodec(name, "AVIF", settings, library, max_threads=threads or os.cpu_count(), **options)
@@ -218,7 +218,7 @@ def _jxl(threads: int | None) -> PillowCodec:
     try:
         importlib.import_module("pillow_jxl")  # which teaches Pillow the format
     except ImportError as error:
-        raise MissingCodec("JPEG XL needs a plug-in of Pillow: pip install pillow-jxl-plugin.") from error
+        raise MissingCodec("needs a plug-in of Pillow: pip install pillow-jxl-plugin", "jxl") from error
     return PillowCodec(
         "jxl",
         "JXL",

@@ -43,9 +43,12 @@ def frechet_distance(x: Features, y: Features) -> float:
     """The Fréchet distance of the Gaussians with the means and covariances of two sets of features (n, D), (m, D).
 
     The trace of the root of the product of the covariances is the sum of the singular values of the product of the
-    centred sets, so no root of a (D, D) matrix is taken, and sets smaller than D cost less.
+    centred sets, so no root of a (D, D) matrix is taken, and sets smaller than D cost less. NaN where a set has fewer
+    than two vectors, and so no covariance.
     """
     x, y = (np.asarray(features, np.float64) for features in (x, y))
+    if min(len(x), len(y)) < 2:
+        return math.nan
     means = x.mean(0), y.mean(0)
     a, b = (x - means[0]) / np.sqrt(len(x) - 1), (y - means[1]) / np.sqrt(len(y) - 1)
     cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
@@ -73,9 +76,12 @@ class KernelSums:
     counts: NDArray[np.int64]  # (P,) patches of each photo
 
     @classmethod
-    def of(cls, x: Features, y: Features, photos: NDArray[np.int64]) -> "KernelSums":
-        """The sums of two sets of features (n, D) of the same patches, which belong to `photos` (n,), from 0 on."""
-        member = np.zeros((int(photos.max()) + 1, len(photos)))
+    def of(cls, x: Features, y: Features, photos: NDArray[np.int64], count: int | None = None) -> "KernelSums":
+        """The sums of two sets of features (n, D) of the same patches, which belong to `photos` (n,), from 0 on.
+
+        There are `count` photos; where it is None, the last one has a patch.
+        """
+        member = np.zeros((int(photos.max()) + 1 if count is None else count, len(photos)))
         member[photos, np.arange(len(photos))] = 1
         between = _kernel(x, y)
         values = _kernel(x, x) + _kernel(y, y) - between - between.T

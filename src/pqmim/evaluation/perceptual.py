@@ -57,7 +57,7 @@ def measure_photos(paths: Sequence[Path], networks: Networks, store: Store, prog
         progress: Whether a bar is shown.
 
     Raises:
-        InvalidImage: A photo cannot be read, or none has a patch.
+        InvalidImage: A photo cannot be read, or fewer than two have a patch: distances are between photos.
     """
     rows: dict[str, list[Array]] = {network.name: [] for network in networks.features}
     members = []
@@ -68,8 +68,8 @@ def measure_photos(paths: Sequence[Path], networks: Networks, store: Store, prog
         for name, value in found.items():
             rows[name].append(value)
         members.append(np.full(len(patches(rgb)), number))
-    if not sum(map(len, members)):
-        raise InvalidImage(f"none of the photos has a patch of {PATCH} x {PATCH} pixels")
+    if sum(len(patches_of) > 0 for patches_of in members) < 2:
+        raise InvalidImage(f"realism needs two photos or more of at least {PATCH} x {PATCH} pixels")
     return Photos(paths, np.concatenate(members), {name: _joined(parts) for name, parts in rows.items()})
 
 

@@ -35,15 +35,17 @@ class PublishedCurve:
 
 
 def read_published(path: str | os.PathLike[str]) -> dict[str, PublishedCurve]:
-    """Curves by the codec's name, in the file's order; raises PqmimError where it holds something else.
+    """Curves by the codec's name, in the file's order; raises PqmimError where it cannot be read or holds something else.
 
     The file is JSON: {"codecs": {name: {"source": "...", "bpp": [...], "psnr-rgb": [...], "ms-ssim-rgb": [...]}}},
     the last of them optional, other keys ignored.
     """
     try:
         return published_curves(json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise PqmimError(f"{path} is not a file of published curves.") from error
+    except OSError as error:
+        raise PqmimError(f"cannot be read: {error.strerror}", path) from error
+    except ValueError as error:
+        raise PqmimError("not a file of published curves", path) from error
 
 
 def published_curves(record: Any) -> dict[str, PublishedCurve]:

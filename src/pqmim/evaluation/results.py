@@ -22,12 +22,14 @@ def write_results(results: Mapping[str, Any], path: str | os.PathLike[str], forc
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What `write_results` wrote; raises PqmimError where the file holds something else."""
+    """What `write_results` wrote; raises PqmimError where the file cannot be read or holds something else."""
     try:
         results: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         results["codecs"].items()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PqmimError(f"{path} is not a file of results that pqmim evaluate wrote.") from error
+    except OSError as error:
+        raise PqmimError(f"cannot be read: {error.strerror}", path) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PqmimError("not a file of results that pqmim evaluate wrote", path) from error
     return results
 
 

@@ -73,9 +73,9 @@ def evaluate(
         options: How to run; None for the defaults.
 
     Raises:
-        InvalidImage: The folder holds no photo or an unreadable one.
+        InvalidImage: The folder holds no photo or an unreadable one, or too few large ones for `perceptual`.
         MissingCodec: A codec is not here.
-        PqmimError: `features` is another file, or `earlier` has other photos or measures that would be lost.
+        PqmimError: `features` is another file, or `earlier` has other photos, or what would be lost.
     """
     options = options or Options()
     paths = find_photos(folder)
@@ -85,32 +85,22 @@ def evaluate(
     ]
     distance = _distance(options)
     images = [_facts(path) for path in paths]
-    if options.earlier is not None:
-        names = [codec.name for codec in codecs]
-        update.check(options.earlier, images, names, None if distance is None else distance.sha256)
-        update.check_perceptual(options.earlier, names, options.perceptual is not None)
+    _check_update(options, images, [codec.name for codec in codecs], distance)
+    realism = {}
+    if options.perceptual is not None:  # the first, since it may refuse networks or photos
+        realism["perceptual"] = perceptual_record(paths, codecs, options.perceptual, options.progress)
     per_image = _measured(paths, codecs, distance, options.progress)
     here = machine(options.threads, device=options.device)
-    found = {
-        codec.name: {
-            "machine": here,
-            "versions": dict(codec.versions),
-            "settings": _means(codec.settings, per_image[codec.name]),
-            "per_image": per_image[codec.name],
-        }
-        for codec in codecs
-    }
     results: dict[str, Any] = {
         "dataset": Path(folder).resolve().name,
         "images": images,
         "machine": here,
         "versions": versions(),
-        "codecs": found,
+        "codecs": {codec.name: _entry(codec, per_image[codec.name], here) for codec in codecs},
     }
     if distance is not None:
         results["features"] = {"squeezenet": distance.sha256}
-    if options.perceptual is not None:
-        results["perceptual"] = perceptual_record(paths, codecs, options.perceptual, options.progress)
+    results |= realism
     if options.earlier is not None:
         results = update.joined(options.earlier, results)
     results["bd_rate"] = {
@@ -176,11 +166,21 @@ def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     """The photos right in a folder, in order of their names; raises InvalidImage where there are none."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InvalidImage(f"{folder} is not a folder: name one that holds photos.")
+        raise InvalidImage("not a folder: name one that holds photos", folder)
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     if not paths:
-        raise InvalidImage(f"{folder} holds no photos (.png, .jpg, .webp, ...).")
+        raise InvalidImage("holds no photos (.png, .jpg, .webp, ...)", folder)
     return paths
+
+
+def _check_update(
+    options: Options, images: list[dict[str, Any]], names: list[str], distance: "SqueezeNetDistance | None"
+) -> None:
+    """Raise PqmimError where new results of codecs cannot stand beside earlier ones, if there are any."""
+    if options.earlier is not None:
+        update.check(options.earlier, images, names, None if distance is None else distance.sha256)
+        update.check_perceptual(options.earlier, names, options.perceptual is not None)
+        update.check_published(options.earlier, options.published)
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -206,6 +206,16 @@ def _measured(
                     bar.update()
                 per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in rows[0]}
     return per_image
+
+
+def _entry(codec: ImageCodec, per_image: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
+    """What results have of a codec, measured on this machine."""
+    return {
+        "machine": here,
+        "versions": dict(codec.versions),
+        "settings": _means(codec.settings, per_image),
+        "per_image": per_image,
+    }
 
 
 def _distance(options: Options) -> "SqueezeNetDistance | None":

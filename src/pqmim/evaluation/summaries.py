@@ -38,7 +38,8 @@ def summary(photos: Photos, measured: Measured, frechet_draws: int = FRECHET_DRA
         samples[name] = values[:, kept] @ (weights / np.maximum(weights.sum(1, keepdims=True), 1)).T
     for name, real in photos.features.items():
         kernel, frechet = ("KID", "FID") if name == "Inception" else (f"KD-{name}", f"FD-{name}")
-        sums = [KernelSums.of(real, coded, photos.patch_photo) for coded in measured.features[name]]
+        count = len(photos.paths)  # those without a patch, too, since they are drawn
+        sums = [KernelSums.of(real, coded, photos.patch_photo, count) for coded in measured.features[name]]
         means[kernel] = KERNEL_UNIT * np.array([one.distance() for one in sums])
         samples[kernel] = KERNEL_UNIT * np.array([[one.distance(weights) for weights in drawn] for one in sums])
         if kernel == "KID":  # as others have it, with our intervals around it
@@ -67,8 +68,9 @@ class Summary:
         return [name for name in self.means if name != "bpp"]
 
     def at(self, name: str, rate: float) -> float | None:
-        """A measure at a rate, see `bdrate.at_rate`."""
-        return at_rate((self.means["bpp"].tolist(), self.means[name].tolist()), rate)
+        """A measure at a rate, see `bdrate.at_rate`; None too where it was not measured of any photo."""
+        value = at_rate((self.means["bpp"].tolist(), self.means[name].tolist()), rate)
+        return value if value is not None and np.isfinite(value) else None
 
     def drawn_at(self, name: str, rate: float | Values) -> Values:
         """Its bootstrapped values there (draws,), each by the rates of its own draw; NaN where these do not reach it.
@@ -151,7 +153,7 @@ def _beside(single: Summary, one: Summary) -> dict[str, Any]:
     rate, cells = float(single.means["bpp"][0]), {}
     for measure in (name for name in one.measures if name in single.means):
         first, second = float(single.means[measure][0]), one.at(measure, rate)
-        if second is None:
+        if second is None or not np.isfinite(first):
             continue
         values = single.samples[measure][0]
         drawn = values, one.drawn_at(measure, single.samples["bpp"][0])[: len(values)]

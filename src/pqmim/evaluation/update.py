@@ -1,6 +1,6 @@
 """New results beside earlier ones of the same photos, so that a file of results grows codec by codec."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pqmim.errors import PqmimError
@@ -48,6 +48,22 @@ def check_perceptual(earlier: Results, names: Sequence[str], measured: bool) -> 
     others = [name for name in table if name not in names]
     if measured and others:
         raise PqmimError(f"the earlier perceptual measures are also of {others[0]}: name all their codecs again")
+
+
+def check_published(earlier: Results, published: Collection[str]) -> None:
+    """Refuse what would lose BD-rates against published curves, which results hold without the curves.
+
+    Args:
+        earlier: the results that are kept.
+        published: names of the curves that are given now.
+
+    Raises:
+        PqmimError: a reference of the earlier results is neither a codec of theirs nor given.
+    """
+    references = [name for table in earlier.get("bd_rate", {}).values() for name in table]
+    lost = [name for name in references if name not in earlier["codecs"] and name not in published]
+    if lost:
+        raise PqmimError(f"the earlier results are compared with the published curve of {lost[0]}: name --published")
 
 
 def joined(earlier: Results, results: Results) -> dict[str, Any]:

@@ -66,16 +66,15 @@ class SqueezeNet(nn.Module):
         try:
             data = Path(path).read_bytes()
         except OSError as error:
-            raise PqmimError(f"{path} cannot be read: {error.strerror}.") from error
+            raise PqmimError(f"cannot be read: {error.strerror}", path) from error
         try:
             tensors = load_tensors(data)
         except (SafetensorError, ValueError, KeyError) as error:
-            raise PqmimError(f"{path} is not a safetensors file, or damaged.") from error
+            raise PqmimError("not a safetensors file, or damaged", path) from error
         for name, shape in weight_shapes().items():
             if name not in tensors or tensors[name].shape != shape or not tensors[name].is_floating_point():
-                raise PqmimError(
-                    f"{path} does not hold the weights of SqueezeNet 1.1: {name} is missing or of another kind."
-                )
+                why = f"{name} is missing or of another kind"
+                raise PqmimError(f"does not hold the weights of SqueezeNet 1.1: {why}", path)
         network = cls(tensors)
         network.sha256 = hashlib.sha256(data).hexdigest()
         return network.eval()

@@ -27,7 +27,7 @@ def collect(folder: str | os.PathLike[str]) -> list[Evaluation]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise PqmimError(f"{folder} is not a folder: name one that holds results of pqmim evaluate.")
+        raise PqmimError("not a folder: name one that holds results of pqmim evaluate", folder)
     records: dict[str, dict[str, Any]] = {}
     published: dict[str, dict[str, PublishedCurve]] = {}
     for path in sorted(folder.rglob("*.json")):
@@ -40,7 +40,7 @@ def collect(folder: str | os.PathLike[str]) -> list[Evaluation]:
             except ValueError:  # of another kind
                 continue
     if not records:
-        raise PqmimError(f"{folder} holds no results of pqmim evaluate --json.")
+        raise PqmimError("holds no results of pqmim evaluate --json", folder)
     return [Evaluation(name, record, published.get(_key(record), {}), {}) for name, record in records.items()]
 
 
@@ -54,7 +54,7 @@ def render(evaluations: Sequence[Evaluation], examples: Sequence[Example] = ()) 
             path = f"plots/{number}-{_slug(evaluation.name)}-{measure}.svg"
             try:
                 content[path] = draw_rd([evaluation.record], chosen(evaluation.published), measure=measure)
-            except ValueError:  # not measured
+            except PqmimError:  # not measured
                 continue
             plots[measure] = path
         sections.append(evaluation._replace(plots=plots))
@@ -78,12 +78,12 @@ def check_folder(folder: str | os.PathLike[str], force: bool = False) -> None:
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} cannot be written: it is a file, and a report is a folder.")
+        raise OutputError("cannot be written: it is a file, and a report is a folder", folder)
     try:
         if folder.is_dir() and any(folder.iterdir()) and not force:
-            raise OutputError(f"{folder} is not empty: choose another folder, or write into it with --force.")
+            raise OutputError("not empty: choose another folder, or write into it with --force", folder)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise OutputError(f"cannot be written: {error.strerror}", folder) from error
 
 
 def write_report(content: dict[str, bytes], folder: str | os.PathLike[str], force: bool = False) -> None:
@@ -97,7 +97,7 @@ def write_report(content: dict[str, bytes], folder: str | os.PathLike[str], forc
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{path.parent} cannot be made: {error.strerror}.") from error
+            raise OutputError(f"cannot be made: {error.strerror}", path.parent) from error
         write_atomically(path, data, force=force)
 
 
@@ -105,9 +105,9 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PqmimError(f"{path} cannot be read: {error.strerror}.") from error
+        raise PqmimError(f"cannot be read: {error.strerror}", path) from error
     except ValueError as error:
-        raise PqmimError(f"{path} is not JSON, or damaged.") from error
+        raise PqmimError("not JSON, or damaged", path) from error
 
 
 def _key(record: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pqmim.errors import OutputError
+from pqmim.errors import OutputError, PqmimError
 from pqmim.evaluation.published import PublishedCurve
 from pqmim.evaluation.results import curve
 from pqmim.files import write_atomically
@@ -67,12 +67,16 @@ def rd_plot(
 ) -> None:
     """Writes `draw_rd` to a file; the name's ending, .svg or .png, chooses the format.
 
-    Raises OutputError where it is another, the file exists without `force` or cannot be written.
+    Raises OutputError where it is another, the file exists without `force` or cannot be written, and as `draw_rd` does.
     """
     ending = Path(out).suffix.lower().lstrip(".")
     if ending not in ("svg", "png"):
-        raise OutputError(f"{out} cannot be written: a plot ends in .svg or .png.")
-    write_atomically(out, draw_rd(results, published, measure=measure, max_bpp=max_bpp, format=ending), force)
+        raise OutputError("cannot be written: a plot ends in .svg or .png", out)
+    try:
+        drawn = draw_rd(results, published, measure=measure, max_bpp=max_bpp, format=ending)
+    except PqmimError as error:
+        raise error.about(out) from None
+    write_atomically(out, drawn, force)
 
 
 def draw_rd(
@@ -86,14 +90,14 @@ def draw_rd(
     """A plot over rate for every codec of one or several results, with published curves as thin dashed lines.
 
     `measure` is one of `TITLES`, in the units of `results.curve`; codecs without it are left out. Returns the bytes
-    of an SVG or PNG file, the same every time. Raises ValueError where no curve has a point below `max_bpp`.
+    of an SVG or PNG file, the same every time. Raises PqmimError where no curve has a point below `max_bpp`.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure  # no pyplot: the plot has no window and no global state
 
     lines = [line for line in _lines(results, published or {}, measure) if line.points[0][0] < max_bpp]
     if not lines:
-        raise ValueError(f"There is nothing to draw: no curve of {measure} begins below {max_bpp} bits a pixel.")
+        raise PqmimError(f"nothing to draw: no curve of {measure} begins below {max_bpp} bits a pixel")
     figure = Figure(figsize=(8, 5.2), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     seen = [_until(line.points, max_bpp) for line in lines]
