@@ -214,7 +214,7 @@ def test_a_context_of_a_grid_knows_what_the_grid_knows(prior, payload):
 
 def test_what_is_forgotten_is_filled_again(prior, codes, payload):
     grid = decoded(prior, payload)
-    grid.forget(np.array([3, 4]))
+    grid.codes[:, 3:5], grid.known[:, 3:5] = 0, False
     assert grid.share == pytest.approx(1 - 2 / 35) and not grid.codes[:, 3].any()
     known = grid.known.copy()
     sample(grid, context_of(prior, grid, QUALITY), turns(GROUPS, grid), Sampler(0))
