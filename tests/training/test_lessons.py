@@ -8,8 +8,8 @@ from pqmim.coding.schedule import Group, passes
 from pqmim.training.lessons import COARSE, FEW, LEFT_OUT, MANY, Codes, Lessons, chunks, left_out
 from pqmim.training.precision import Precision
 from pqmim.training.rates import nested_groups
-from pqmim.training.recipe import PriorSchedule
 from pqmim.training.run import Run
+from pqmim.training.schedules import PriorSchedule
 
 SIDE, SIZE = 8, 40
 

@@ -9,8 +9,8 @@ from pqmim.models.prior import masked as masked_prior
 from pqmim.training import loop
 from pqmim.training.optimizers import FullMuon, Learner, orthogonal, rate_factor
 from pqmim.training.precision import Precision
-from pqmim.training.recipe import Schedule
 from pqmim.training.run import Run, Unfinished
+from pqmim.training.schedules import Schedule
 from pqmim.training.stage import Stage
 
 SCHEDULE = Schedule(steps=8, batch=4, warmup=2, save_seconds=0, log_every=2, evaluate_every=4)

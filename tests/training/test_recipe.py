@@ -8,7 +8,8 @@ import torch
 from pqmim import rivals
 from pqmim.models.prior.masked import PriorConfig
 from pqmim.models.transforms import TransformConfig
-from pqmim.training.recipe import Part, Prior, Recipe, RecipeError, Transforms, TransformsSchedule, load
+from pqmim.training.recipe import Prior, Recipe, RecipeError, Transforms, load
+from pqmim.training.schedules import Part, TransformsSchedule
 from pqmim.training.stages.transforms import TransformsStage
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

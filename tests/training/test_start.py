@@ -18,8 +18,9 @@ from pqmim.training import pipeline, start
 from pqmim.training import recipe as recipes
 from pqmim.training.data import Photos
 from pqmim.training.pipeline import train
-from pqmim.training.recipe import RecipeError, TransformsSchedule
+from pqmim.training.recipe import RecipeError
 from pqmim.training.run import Run, Unfinished
+from pqmim.training.schedules import TransformsSchedule
 from pqmim.training.stages.transforms import train_transforms
 
 ROOT = Path(__file__).parents[2]
@@ -232,3 +233,29 @@ def test_the_schedule_of_a_gpu_goes_on_where_it_stopped(written, folder, tmp_pat
     assert all(file.stat().st_size <= 50_000 for file in (tmp_path / "out").glob("*.pt*"))
     assert pipeline.STAGES == ("transforms", "quantizer", "prior", "joint")
     assert Codec(found).compress(image()[0].permute(1, 2, 0).byte().numpy(), 50)
+
+
+def test_a_mean_lies_between_two_codecs(written, release, tmp_path):
+    last = {"stages": stages_of(written(), "joint"), "quantizer": {}}
+    plan, run = recipes.load(written(**last)), Run(tmp_path)
+    model, same = start.codec_of_release(plan, run), start.codec_of_release(plan, run)
+    mixed = recipes.load(written(mean={"weights": str(release), "share": 0.3}, **last))
+    alone = start.codec_of_release(mixed, run).state_dict()
+    assert all(torch.allclose(alone[name].double(), t.double(), atol=1e-5) for name, t in model.state_dict().items())
+    with torch.no_grad():
+        same.codec.synthesis.head += 1
+        same.prior.codebook *= 3  # its codewords take a step more of eight bits
+    before = copy.deepcopy(model.state_dict())
+    start.mix(model, same, 0.25)
+    after = model.state_dict()
+    assert torch.allclose(after["codec.synthesis.head"], before["codec.synthesis.head"] + 0.25, atol=1e-5)
+    assert torch.allclose(after["prior.codebook"], 1.5 * before["prior.codebook"], atol=0.04)
+    assert torch.equal(after["active"], before["active"])
+    same.groups = same.groups[:-1]
+    with pytest.raises(RecipeError, match="other sizes, groups or channels"):
+        start.mix(model, same, 0.25)
+
+
+def test_a_mean_needs_a_release_to_start_from(written):
+    with pytest.raises(RecipeError, match="mean: only a run that starts from a release"):
+        recipes.load(written(mean={"weights": "other.safetensors", "share": 0.3}))

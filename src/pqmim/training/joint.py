@@ -20,7 +20,7 @@ from pqmim.training.data import Photos
 from pqmim.training.lessons import Codes
 from pqmim.training.precision import Precision
 from pqmim.training.rates import active_at, ideal_bits
-from pqmim.training.recipe import LessonSchedule
+from pqmim.training.schedules import LessonSchedule
 from pqmim.training.stage import Figures
 from pqmim.training.stages.quantizer import QuantizedCodec
 from pqmim.training.stages.transforms import squared_error

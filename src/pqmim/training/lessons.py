@@ -17,8 +17,8 @@ from pqmim.coding.schedule import Group, Pass, known_before, passes
 from pqmim.models.prior.masked import MaskedPrior
 from pqmim.training import ranks
 from pqmim.training.rates import bits_of_pass, static_bits
-from pqmim.training.recipe import LessonSchedule
 from pqmim.training.run import Run
+from pqmim.training.schedules import LessonSchedule
 from pqmim.training.stages.quantizer import QuantizedCodec
 
 SYMBOLS = 2048  # of a pass that a crop's loss counts, about: its logits would cost more than all tokens otherwise

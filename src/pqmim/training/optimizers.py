@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pqmim.training import ranks
 from pqmim.training.precision import Precision
-from pqmim.training.recipe import Schedule
+from pqmim.training.schedules import Schedule
 
 MATRIX = 32  # parameters with two dimensions of at least this many entries are matrices, and Muon's
 

@@ -7,8 +7,8 @@ import numpy as np
 from torch import nn
 
 from pqmim.training.optimizers import Learner
-from pqmim.training.recipe import Schedule
 from pqmim.training.run import Run
+from pqmim.training.schedules import Schedule
 from pqmim.training.validation import mse_of
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -48,11 +48,40 @@ def proxy_of_release(recipe: BaseRecipe, photos: Photos, run: Run) -> ProxyCodec
 def codec_of_release(recipe: Recipe, run: Run) -> JointCodec:
     """The transforms, the quantizer, its static frequencies, the prior and the groups of a release.
 
-    Sub-quantizers come in the order that the recipe names.
+    Sub-quantizers come in the order that the recipe names. Another release is mixed in where the recipe says so.
 
     Raises:
-        RecipeError: The recipe's transforms are not the release's.
+        RecipeError: The recipe's transforms are not the release's, or the other release has other sizes.
     """
+    model = _codec_of(recipe, run)
+    if recipe.mean is not None:
+        mix(model, _codec_of(recipe.model_copy(update={"weights": recipe.mean.weights}), run), recipe.mean.share)
+    return model
+
+
+@torch.no_grad()
+def mix(model: JointCodec, other: JointCodec, share: float) -> None:
+    """Move all numbers of a codec `share` of the way, 0 to 1, to those of another one, which is changed, too.
+
+    What it sends of its sub-quantizers stays as it is.
+
+    Raises:
+        RecipeError: They differ in sizes, groups or the order of channels.
+    """
+    alike = model.groups == other.groups and torch.equal(model.codec.quantizer.order, other.codec.quantizer.order)
+    shapes, others = ({k: t.shape for k, t in codec.state_dict().items()} for codec in (model, other))
+    if not alike or shapes != others:
+        raise RecipeError("mean: the other release has other sizes, groups or channels")
+    codebook = torch.lerp(model.prior.codebook, other.prior.codebook, share)
+    for codec in (model, other):  # in units of one codebook, so that numbers mean the same
+        codec.prior = with_codebook(codec.prior, codebook.cpu()).to(codebook.device)
+    given = other.state_dict()
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.lerp_(given[name], share)
+
+
+def _codec_of(recipe: Recipe, run: Run) -> JointCodec:
     released, record = modules_of(recipe, run), release.load(recipe.weights).record
     config = released.analysis.config
     if config != recipe.config():

@@ -31,8 +31,9 @@ from pqmim.rivals.hyperprior.stage import Sizes, begun
 from pqmim.training import loop
 from pqmim.training.data import Photos
 from pqmim.training.optimizers import Learner
-from pqmim.training.recipe import BaseRecipe, Part, RecipeError, Schedule
+from pqmim.training.recipe import BaseRecipe, RecipeError
 from pqmim.training.run import Run
+from pqmim.training.schedules import Part, Schedule
 from pqmim.training.stage import Figures
 from pqmim.training.stages.transforms import CropStage
 from pqmim.training.validation import mse_of, point

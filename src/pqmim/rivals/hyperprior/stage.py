@@ -12,8 +12,9 @@ from pqmim.rivals.hyperprior.files import KIND, tables_of
 from pqmim.rivals.hyperprior.model import HyperpriorConfig, MeanScaleHyperprior
 from pqmim.training import loop
 from pqmim.training.data import Photos
-from pqmim.training.recipe import BaseRecipe, Part, Schedule
+from pqmim.training.recipe import BaseRecipe
 from pqmim.training.run import Run
+from pqmim.training.schedules import Part, Schedule
 from pqmim.training.stage import Figures
 from pqmim.training.stages.transforms import CropStage, RateDistortionStage
 from pqmim.training.validation import point

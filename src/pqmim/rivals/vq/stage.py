@@ -16,8 +16,9 @@ from pqmim.rivals.vq.files import KIND, tables_of
 from pqmim.rivals.vq.model import MOST_BITS, VanillaVq, VqConfig
 from pqmim.training import loop
 from pqmim.training.data import Photos
-from pqmim.training.recipe import BaseRecipe, Part, QuantizerSchedule
+from pqmim.training.recipe import BaseRecipe
 from pqmim.training.run import Run
+from pqmim.training.schedules import Part, QuantizerSchedule
 from pqmim.training.stage import Figures
 from pqmim.training.stages.transforms import CropStage, balanced
 from pqmim.training.validation import point, to_images

@@ -23,8 +23,9 @@ from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
 from pqmim.training.joint import Chosen, JointCodec, choose_all, rate_distortion, recount
 from pqmim.training.lessons import Codes, Lessons, Part
-from pqmim.training.recipe import JointSchedule, Recipe
+from pqmim.training.recipe import Recipe
 from pqmim.training.run import Run
+from pqmim.training.schedules import JointSchedule
 from pqmim.training.stage import Figures, Stage, rate_distortion_cost
 from pqmim.training.stages.transforms import balanced
 from pqmim.training.validation import held_back, to_images

@@ -37,8 +37,9 @@ from pqmim.reception import prior_of
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
 from pqmim.training.optimizers import Learner
-from pqmim.training.recipe import BaseRecipe, Part, RecipeError, Schedule
+from pqmim.training.recipe import BaseRecipe, RecipeError
 from pqmim.training.run import Run
+from pqmim.training.schedules import Part, Schedule
 from pqmim.training.stage import Figures, Stage
 from pqmim.training.validation import held_back, psnr, to_images
 

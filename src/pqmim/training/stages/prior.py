@@ -17,8 +17,9 @@ from pqmim.training.data import Photos
 from pqmim.training.joint import TOGETHER, JointCodec, choose_all
 from pqmim.training.lessons import Codes, Lessons, Part
 from pqmim.training.rates import active_at, ideal_bits
-from pqmim.training.recipe import PriorSchedule, Recipe
+from pqmim.training.recipe import Recipe
 from pqmim.training.run import Run
+from pqmim.training.schedules import PriorSchedule
 from pqmim.training.stage import Figures, Stage
 from pqmim.training.stages.quantizer import QuantizedCodec
 from pqmim.training.validation import held_back, to_images

@@ -18,8 +18,9 @@ from pqmim.models.quantizer import ProductQuantizer, allocate, level_of_rate
 from pqmim.models.transforms import Analysis, Synthesis
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
-from pqmim.training.recipe import Quantizer, QuantizerSchedule, Recipe
+from pqmim.training.recipe import Quantizer, Recipe
 from pqmim.training.run import Run
+from pqmim.training.schedules import QuantizerSchedule
 from pqmim.training.stage import Figures, rate_distortion_cost
 from pqmim.training.stages.transforms import CropStage, ProxyCodec, balanced, squared_error
 from pqmim.training.validation import point, to_images

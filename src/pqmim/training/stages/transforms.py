@@ -11,8 +11,9 @@ from pqmim.models.proxy import ScalarProxy
 from pqmim.models.transforms import Analysis, Synthesis, TransformConfig, start_as_klt, start_at_random
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos, patches
-from pqmim.training.recipe import BaseRecipe, RecipeError, Schedule, TransformsSchedule
+from pqmim.training.recipe import BaseRecipe, RecipeError
 from pqmim.training.run import Run
+from pqmim.training.schedules import Schedule, TransformsSchedule
 from pqmim.training.stage import Figures, Stage, rate_distortion_cost
 from pqmim.training.validation import held_back, point, to_images
 
