@@ -42,8 +42,10 @@ def short(recipe, tmp_path_factory):
 @pytest.fixture(scope="module")
 def one(short, folder, tmp_path_factory):
     """The run of one process."""
-    out = tmp_path_factory.mktemp("one")
+    out, threads = tmp_path_factory.mktemp("one"), torch.get_num_threads()
+    torch.set_num_threads(1)  # as each of the two has: sums of other parts round otherwise, and a code may flip
     train(short, folder, Run.start(out))
+    torch.set_num_threads(threads)
     return out
 
 
