@@ -257,10 +257,15 @@ def beside() -> str:
     """The perceptual measures of codecs of one rate, and ours at that rate."""
     found = result("perceptual.json")
     rows, measures = [], [name for name in next(iter(found["codecs"].values()))["settings"][0] if name not in OTHER]
-    for name, cells in found["beside"].items():
-        own, rate = found["codecs"][name]["settings"][0], f"{cells['bpp']:.3f} bpp"
+    models = [
+        (codec, told, own)
+        for codec, single in found["beside"].items()
+        for told, own in zip(single, found["codecs"][codec]["settings"])
+    ]
+    for name, cells, own in models:
+        rate = f"{own['bpp']:.3f} bpp"
         rows.append([rate, NAMES.get(name, name), *(f"{own[measure]:.3g}" for measure in measures)])
-        for other in (codec for codec in cells if codec != "bpp"):
+        for other in (codec for codec in cells if codec not in OTHER):
             told = cells[other]
             rows.append([rate, OWN.get(other, other), *(f"{told[measure]['value']:.3g}" for measure in measures)])
             rows.append(["", "against it", *(_gain(told[measure]) for measure in measures)])

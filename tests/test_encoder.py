@@ -8,7 +8,9 @@ import torch
 
 from pqmim import dial, encoder
 from pqmim.bitstream.container import read
+from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
+from pqmim.models.choice import Aim
 from pqmim.release import PARTS, save
 
 
@@ -112,14 +114,57 @@ def test_aims_move_to_where_pixels_want_them():
     worth = torch.tensor([[1.0, 1.0, 3.0]])
     aim, slope = torch.tensor([[[1.5, 1.0, 1.0]]]), torch.tensor([[[4.0, -2.0, 6.0]]])
     wanted = aim / 2 - slope / (2 * worth)
-    once = encoder.followed(Halves(), worth, aim, lambda y: (slope * y).sum(), 1)
-    torch.testing.assert_close(once, aim + encoder.FIRST_STEP * (wanted - aim))
-    wants_nothing = encoder.followed(Halves(), worth, aim, lambda y: (worth * (y - aim).square()).sum(), 5)
+    once = encoder.followed(Halves(), worth, aim, lambda y: (slope * y).sum(), [0.3])
+    torch.testing.assert_close(once, aim + 0.3 * (wanted - aim))
+    wants_nothing = encoder.followed(Halves(), worth, aim, lambda y: (worth * (y - aim).square()).sum(), [0.3, 0.1])
     torch.testing.assert_close(wants_nothing, aim)
 
 
-@pytest.mark.parametrize("steps, sizes", [(0, []), (1, [0.3]), (2, [0.3, 0.1]), (5, [0.3, 0.25, 0.2, 0.15, 0.1])])
-def test_steps_get_smaller(steps, sizes):
+def test_every_step_goes_a_part_of_what_is_left():
     worth, goal = torch.ones(1, 3), torch.tensor([[[4.0, -2.0, 6.0]]])
+    steps = [0.3, 0.2, 0.05]
     aim = encoder.followed(Halves(), worth, torch.zeros(1, 1, 3), lambda y: (y - goal).square().sum(), steps)
-    torch.testing.assert_close(aim, goal * (1 - math.prod(1 - size for size in sizes)))
+    torch.testing.assert_close(aim, goal * (1 - math.prod(1 - size for size in steps)))
+
+
+@pytest.mark.parametrize(
+    "effort, before, after",
+    [(0, [], []), (1, [0.3], []), (2, [0.3], [0.08]), (5, [0.3, 0.2156, 0.1549], [0.1113, 0.08])],
+)
+def test_steps_get_smaller_and_the_prior_is_asked_half_way(codec, photo, monkeypatch, effort, before, after):
+    taken, asked = [], []
+
+    def followed(choice, worth, aim, error, steps):
+        taken.append(steps)
+        return aim
+
+    def bits(found):
+        asked.append(found.codes.shape)
+        return torch.zeros(found.codes.shape)
+
+    monkeypatch.setattr(encoder, "followed", followed)
+    own = codec.engine_of(read(codec.compress(photo, 50, effort=0)))._encoder
+    image = torch.tensor(photo).permute(2, 0, 1)[None]
+    aim = Aim.of(3.0, 400.0, 60, torch.device("cpu"))
+    taken.clear()
+    own.candidates(image, aim, effort, bits)
+    assert taken == [pytest.approx(before, abs=1e-4)] + [pytest.approx(after, abs=1e-4)] * bool(after)
+    assert len(asked) == bool(after)
+
+
+def test_candidates_are_priced_as_files_are(codec, photo):
+    """The bits of the chosen candidates are those of the file, and the grid holds the codes."""
+    engine = codec.engine_of(read(codec.compress(photo, 50, effort=0)))
+    image = torch.tensor(photo).permute(2, 0, 1)[None]
+    header = Header(photo.shape[1], photo.shape[0], 50, codec.release.id)
+    record = codec.release.record
+    aim = Aim.of(record.rates[50], record.prices[50], record.active[50], torch.device("cpu"))
+    found = engine._encoder.candidates(image, aim, 0, lambda found: found.errors)
+    grid, context, order = engine._blank(header)
+    bits = found.priced(grid, context, order)
+    assert bits.shape == found.codes.shape and grid.complete
+    same = found.codes[:, 0].permute(0, 2, 1).numpy() == grid.codes  # (F, M, n)
+    told = bits[:, 0].permute(0, 2, 1).float().numpy()
+    spent = np.where(same, told, np.inf).min(0)[: grid.active].sum()
+    _, payload = engine.encode(photo, 50, 0)
+    assert spent == pytest.approx(8 * len(payload), rel=0.01)

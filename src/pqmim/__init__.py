@@ -71,7 +71,7 @@ def compress(
         bpp: such a size in bits a pixel.
         psnr: dB that the picture reaches, in as few bytes as it takes.
         msssim: MS-SSIM that it reaches, 0 to 1.
-        effort: steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %, None is 4, or 0 beyond
+        effort: steps that refine the choice of codes: 0 is fastest, 8 saves another half percent, None is 4, or 0 beyond
             8 megapixels.
         max_pixels: the most that the picture may have; None: 67 million.
         keep_metadata: keep EXIF, XMP and the colour profile.

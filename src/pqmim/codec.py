@@ -107,7 +107,7 @@ class Codec:
             psnr: dB over all samples that the picture reaches, at the lowest quality that does.
             msssim: MS-SSIM, 0 to 1, that it reaches. Needs sides of 161 pixels.
             effort: steps that refine the choice of codes against the pixels (see `encoder`): 0 is fastest, 8 saves
-                another 1 %, None is 4, or 0 beyond 8 megapixels.
+                another half percent, None is 4, or 0 beyond 8 megapixels.
             max_pixels: the most that the picture may have; None: see `image.limits`.
             keep_metadata: keep EXIF, XMP and the colour profile.
             verify: decode the codes, in a file of a size those that it holds, and compare them with those that were sent.

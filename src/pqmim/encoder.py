@@ -9,15 +9,18 @@ Each code is a soft choice among the few codewords that are cheapest by static f
 2^-(error / price + bits), of a lower price and a part of the bits: by all of them the mean of the choice would shrink
 towards what is frequent, and aims would overshoot to make up for it. The picture's squared error, linearised about that
 mean, says where the codes should aim. The aim moves there by steps that get smaller, since what neighbours mend
-together they would overdo alone. Then the file is coded once: each code is the cheapest for its aim by the bits that
-the decoder will count. Nothing of this concerns the decoder.
+together they would overdo alone.
+
+Static frequencies do not know where in the picture a codeword is likely. So after half of the steps the picture is
+coded once for what the prior says of each candidate, and the other half goes by that. Then the file is coded: each code
+is the cheapest for its aim by the bits that the decoder will count. Nothing of this concerns the decoder.
 
 The codec and training choose by the same `Encoder`. Refinement is floating-point arithmetic, so the file of a picture
 may differ between machines; what a file decodes to does not.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -27,13 +30,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pqmim.coding.prior import Codes, Frequencies, Positions
-from pqmim.models.choice import Aim, Choice, choice_of
+from pqmim.coding.grid import Grid
+from pqmim.coding.loop import Choose, Turn, fill
+from pqmim.coding.prior import Codes, Context, Frequencies, Positions
+from pqmim.coding.range_coder import PRECISION
+from pqmim.models.choice import Aim, Choice, choice_among, choice_of
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
 
 FEW = 8  # cheapest codewords by static frequencies, among which all choices are made
-FIRST_STEP, LAST_STEP = 0.3, 0.1  # of the way to where the pixels pull
+FIRST_STEP, LAST_STEP = 0.3, 0.08  # of the way to where the pixels pull
 LAST_PRICE = 0.75  # of a bit, for a refined aim: it has kept away from what costs too much already
 TILE, MARGIN = 64, 4  # latent positions worked on at once, to bound memory, and those around them that are looked at
 FARTHEST = 60000.0  # error in bits that half precision still holds
@@ -44,7 +50,7 @@ Tile = tuple[slice, slice]  # rows and columns of latent positions
 
 @dataclass(frozen=True)
 class Candidates:
-    """The few codes of each position that a choice is made of, the cheapest by static frequencies first.
+    """The few codes of each position that a choice is made of.
 
     Attributes:
         codes: (F, B, h * w, M) of an integer type.
@@ -56,19 +62,64 @@ class Candidates:
     errors: Tensor
     height: int
 
-    def chooser(self) -> Callable[[int, Positions, Frequencies], Codes]:
+    def chooser(self) -> Choose:
         """The policy of `coding.loop.encode` for one picture: the cheapest by the frequencies that the decoder has."""
+        return self._choosing(None)
+
+    def priced(self, grid: Grid, context: Context, order: Iterable[Turn]) -> Tensor:
+        """Bits (F, 1, h * w, M) of the candidates of one picture by a prior: the cheapest are chosen, and fill the grid."""
+        few, _, positions, size = self.codes.shape
+        bits = np.zeros((size, positions, few), np.float16)
+        fill(grid, context, order, self._choosing(bits))
+        return torch.from_numpy(bits).permute(2, 1, 0)[:, None].to(self.codes.device)
+
+    def _choosing(self, told: NDArray[np.float16] | None) -> Choose:
+        """The same policy, which writes the bits of all candidates into `told` (M, h * w, F)."""
         few = np.ascontiguousarray(self.codes[:, 0].permute(2, 1, 0).cpu().numpy().astype(np.uint8, copy=False))
         errors = np.ascontiguousarray(self.errors[:, 0].permute(2, 1, 0).cpu().numpy())  # (M, h * w, F)
 
         def cheapest(m: int, positions: Positions, frequencies: Frequencies) -> Codes:
             codes = few[m, positions]  # (n, F)
-            bits = _log2()[frequencies.sizes(codes)]
-            best = np.argmin(errors[m, positions] - bits, 1)
+            logarithms = _log2()[frequencies.sizes(codes)]
+            if told is not None:
+                told[m, positions] = PRECISION - logarithms
+            best = np.argmin(errors[m, positions] - logarithms, 1)
             found: Codes = codes[np.arange(len(codes)), best]
             return found
 
         return cheapest
+
+
+PriorBits = Callable[[Candidates], Tensor]
+"""Bits (F, B, h * w, M) of candidates, by a prior that has seen them coded; or as many for all of one code."""
+
+
+@dataclass
+class Search:
+    """What an encoder knows of B pictures of h x w positions.
+
+    Attributes:
+        images: (B, 3, H, W) in 0..255.
+        z: latents (B, C, h, w).
+        aim: what codes are chosen by.
+        wanted: codewords (B, h, w, C) that codes aim at.
+        codes: candidates (F, B, h, w, M) uint8.
+        errors: of the same shape, in bits, of the candidates for what is wanted.
+        bits: of the same shape, by the prior; None before it was asked.
+    """
+
+    images: Tensor
+    z: Tensor
+    aim: Aim
+    wanted: Tensor
+    codes: Tensor
+    errors: Tensor
+    bits: Tensor | None = None
+
+    @property
+    def candidates(self) -> Candidates:
+        """What there is to choose from."""
+        return Candidates(self.codes.flatten(2, 3), self.errors.flatten(2, 3), self.z.shape[2])
 
 
 class Encoder:
@@ -87,39 +138,59 @@ class Encoder:
         self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
         self._half = half
 
-    def candidates(self, images: Tensor, aim: Aim, effort: int) -> Candidates:
-        """Candidates of pictures (B, 3, H, W) in 0..255, whose sides may be any, refined in `effort` steps."""
+    @torch.no_grad()
+    def candidates(self, images: Tensor, aim: Aim, effort: int, prior_bits: PriorBits) -> Candidates:
+        """Candidates of pictures (B, 3, H, W) in 0..255, whose sides may be any, refined in `effort` steps.
+
+        `prior_bits` is asked once, where there are two steps or more.
+        """
+        steps: list[float] = np.geomspace(FIRST_STEP, LAST_STEP, effort).tolist()
+        half = -(-effort // 2)
+        search = self._begun(images.float(), aim)
+        self._follow(search, steps[:half])
+        if steps[half:]:
+            search.bits = prior_bits(search.candidates).half().reshape(search.codes.shape)
+            self._follow(search, steps[half:])
+        return search.candidates
+
+    def _begun(self, images: Tensor, aim: Aim) -> Search:
         level = level_of_rate(aim.rate)
         with self._autocast(images, bool(self._half)):
-            z = in_strips(self.analysis, _padded(images.float()), level, STRIDE, 1).float()
-        return self._search(z, images, aim, effort)
-
-    @torch.no_grad()
-    def _search(self, z: Tensor, images: Tensor, aim: Aim, effort: int) -> Candidates:
-        batch, (height, width) = len(z), z.shape[2:]
-        shape = min(FEW, self.quantizer.codewords), batch, height, width, len(self.quantizer.dimensions)
+            z = in_strips(self.analysis, _padded(images), level, STRIDE, 1).float()
+        size = z.shape[2:]
+        wanted = self.quantizer.scaled(z, level).unflatten(1, size)
+        shape = min(FEW, self.quantizer.codewords), len(z), *size, len(self.quantizer.dimensions)
         codes = torch.empty(shape, dtype=torch.uint8, device=z.device)
-        errors = torch.empty(shape, dtype=torch.half, device=z.device)
-        for tile, seen in tiles(height, width, MARGIN if effort else 0):
-            inside = [slice(own.start - side.start, own.stop - side.start) for own, side in zip(tile, seen)]
-            for whole, part in zip((codes, errors), self._tile(z, images, seen, aim, effort)):
-                found = part.unflatten(2, (seen[0].stop - seen[0].start, -1))
-                whole[:, :, tile[0], tile[1]] = found[:, :, inside[0], inside[1]]
-        return Candidates(codes.flatten(2, 3), errors.flatten(2, 3), height)
+        return Search(images, z, aim, wanted, codes, torch.empty(shape, dtype=torch.half, device=z.device))
 
-    def _tile(self, z: Tensor, images: Tensor, seen: Tile, aim: Aim, effort: int) -> tuple[Tensor, Tensor]:
-        """Candidates (F, B, n, M) of a part of the pictures, and their errors in bits."""
-        quantizer, part, level = self.quantizer, z[..., seen[0], seen[1]], level_of_rate(aim.rate)
-        count = min(FEW, quantizer.codewords)
-        choice = choice_of(quantizer, part, aim, count)
-        wanted = quantizer.scaled(part, level)  # (B, n, C)
-        if effort:
-            rows, columns = (slice(STRIDE * side.start, STRIDE * side.stop) for side in seen)
-            images = images[..., rows, columns]
-            worth = quantizer.worth(level)
-            wanted = followed(choice, worth, wanted, lambda y: self._error(y, images, level, part.shape[2]), effort)
-        errors = choice.errors(wanted).div_(LAST_PRICE if effort else 1.0).clamp_(max=FARTHEST)
-        return choice.candidates, errors
+    def _follow(self, search: Search, steps: Sequence[float]) -> None:
+        """Move what is wanted by `steps`, part by part, and tell the errors of the candidates, which it finds at first."""
+        known, wanted, codes = search.bits is not None, search.wanted.clone(), search.codes.clone()
+        height, width = search.z.shape[2:]
+        for own, seen in tiles(height, width, MARGIN if steps else 0):
+            inside = [slice(part.start - side.start, part.stop - side.start) for part, side in zip(own, seen)]
+            choice, aim = self._part(search, seen, steps)
+            size = [side.stop - side.start for side in seen]
+            errors = choice.errors(aim).div_(LAST_PRICE if steps else 1.0).clamp_(max=FARTHEST)
+            search.errors[:, :, own[0], own[1]] = errors.unflatten(2, size)[:, :, inside[0], inside[1]]
+            wanted[:, own[0], own[1]] = aim.unflatten(1, size)[:, inside[0], inside[1]]
+            if not known:
+                codes[:, :, own[0], own[1]] = choice.candidates.unflatten(2, size)[:, :, inside[0], inside[1]]
+        search.wanted, search.codes = wanted, codes
+
+    def _part(self, search: Search, seen: Tile, steps: Sequence[float]) -> tuple[Choice, Tensor]:
+        """The choice of a part of the pictures, and the codewords (B, n, C) that are wanted after `steps`."""
+        quantizer, level, wanted = self.quantizer, level_of_rate(search.aim.rate), search.wanted[:, seen[0], seen[1]]
+        if search.bits is None:
+            choice = choice_of(quantizer, search.z[..., seen[0], seen[1]], search.aim, len(search.codes))
+        else:
+            few, bits = (x[:, :, seen[0], seen[1]].flatten(2, 3) for x in (search.codes, search.bits))
+            choice = choice_among(quantizer, few, bits, search.aim)
+        rows, columns = (slice(STRIDE * side.start, STRIDE * side.stop) for side in seen)
+        images, height = search.images[..., rows, columns], wanted.shape[1]
+        return choice, followed(
+            choice, quantizer.worth(level), wanted.flatten(1, 2), lambda y: self._error(y, images, level, height), steps
+        )
 
     def _error(self, y: Tensor, images: Tensor, level: Tensor, rows: int) -> Tensor:
         """Squared error of `images`, decoded from codewords (B, n, C) in `rows` rows.
@@ -138,12 +209,14 @@ class Encoder:
         return torch.autocast(images.device.type, torch.bfloat16, enabled=half)
 
 
-def followed(choice: Choice, worth: Tensor, aim: Tensor, error: Callable[[Tensor], Tensor], steps: int) -> Tensor:
-    """Where `aim` (B, n, C) has come after `steps` to where pixels pull.
+def followed(
+    choice: Choice, worth: Tensor, aim: Tensor, error: Callable[[Tensor], Tensor], steps: Sequence[float]
+) -> Tensor:
+    """Where `aim` (B, n, C) has come after `steps`, each a part of the way to where pixels pull.
 
     `error` is the pictures' squared error of codewords, `worth` (B, C) that of a unit of each channel.
     """
-    for step in np.linspace(FIRST_STEP, LAST_STEP, steps).tolist():
+    for step in steps:
         mean = choice.mean(aim).detach()
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(error(mean.requires_grad_()), mean)

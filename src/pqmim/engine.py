@@ -14,7 +14,8 @@ from pqmim import looks
 from pqmim.bitstream.container import Container
 from pqmim.bitstream.header import Header
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import encode, turns
+from pqmim.coding.loop import Turn, encode, turns
+from pqmim.coding.prior import Context
 from pqmim.coding.sampler import Sampler
 from pqmim.errors import WeightsError
 from pqmim.reception import Form, Reception, prior_of
@@ -112,11 +113,17 @@ class Engine:
         with self.shielded(always=True):
             image = torch.tensor(rgb, device=device).permute(2, 0, 1)[None]  # (1, 3, H, W)
             aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
-            candidates = self._encoder.candidates(image, aim, effort)
-            grid = self.reception.grid(Header(rgb.shape[1], rgb.shape[0], quality, self.release.id))
-            context = self.reception.prior.context(grid.height, grid.width, quality)
-            payload = encode(grid, context, turns(record.groups, grid), candidates.chooser())
+            header = Header(rgb.shape[1], rgb.shape[0], quality, self.release.id)
+            found = self._encoder.candidates(image, aim, effort, lambda found: found.priced(*self._blank(header)))
+            grid, context, order = self._blank(header)
+            payload = encode(grid, context, order, found.chooser())
         return grid, payload
+
+    def _blank(self, header: Header) -> tuple[Grid, Context, Iterator[Turn]]:
+        """A grid of which nothing is known, a context that knows as much, and the turns of its file."""
+        grid = self.reception.grid(header)
+        context = self.reception.prior.context(grid.height, grid.width, header.quality)
+        return grid, context, turns(self.release.record.groups, grid)
 
     def decode(self, container: Container) -> Grid:
         """What the bytes of a file determine."""

@@ -123,14 +123,28 @@ def test_a_codec_of_one_rate_is_met_at_that_rate(paths):
     single.settings = (2,)
     found = {"coarse": curve, "single": summary(photos, measure_codec(photos, single, networks, store), 4)}
     table = record(found)["beside"]
-    assert list(table) == ["single"] and set(table["single"]) == {"bpp", "coarse"}
-    cells = table["single"]["coarse"]
+    assert list(table) == ["single"] and set(table["single"][0]) == {"setting", "bpp", "coarse"}
+    cells = table["single"][0]["coarse"]
     assert cells["KD-Means"]["value"] == pytest.approx(
         curve.means["KD-Means"][1], rel=1e-4
     )  # the middle setting's rate
     assert cells["KD-Means"]["percent"] < 0 and cells["KD-Means"]["interval"][1] < 0
     assert cells["PSNR"]["dB"] > 0 and cells["PSNR"]["interval"][0] > 0
     assert record({"coarse": curve})["beside"] == {}
+
+
+def test_models_of_one_rate_each_are_met_at_theirs(paths):
+    networks, store = Networks([Means()]), Store()
+    photos = measure_photos(paths, networks, store)
+    curve = summary(photos, measure_codec(photos, Coarse(), networks, store), 4)
+    models = Coarse("models", 40)
+    models.settings = models.settings[:2]
+    found = {"coarse": curve, "models": summary(photos, measure_codec(photos, models, networks, store), 4)}
+    told = record(found)["beside"]["models"]
+    assert [row["setting"] for row in told] == list(models.settings)
+    for i, row in enumerate(told):
+        assert row["bpp"] == pytest.approx(found["models"].means["bpp"][i], rel=1e-4)
+        assert row["coarse"]["KD-Means"]["value"] == pytest.approx(curve.means["KD-Means"][i], rel=1e-4)
 
 
 def test_photos_without_a_patch(tmp_path):
@@ -153,7 +167,7 @@ def test_what_has_no_value_is_left_out_of_comparisons(paths):
     for cells in (
         table["at"]["0.15"]["coarse"],
         table["against"]["0.15"]["again"],
-        table["beside"]["single"]["coarse"],
+        table["beside"]["single"][0]["coarse"],
     ):
         assert "PSNR" in cells and "LPIPS" not in cells
     assert table["codecs"]["coarse"]["settings"][0]["LPIPS"] is None

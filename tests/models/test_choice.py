@@ -5,7 +5,7 @@ import torch
 
 from pqmim import native
 from pqmim.models import choice as choices
-from pqmim.models.choice import Aim, CompiledChoice, SoftChoice, choice_of
+from pqmim.models.choice import Aim, CompiledChoice, SoftChoice, choice_among, choice_of
 from pqmim.models.quantizer import ProductQuantizer
 
 compiled = pytest.mark.skipif(native.library() is None, reason="there is no library")
@@ -35,7 +35,7 @@ def latent():
 @pytest.mark.parametrize("level", native.library().levels if native.library() else [])
 @pytest.mark.parametrize("count", [3, 8])
 def test_both_forms_agree(monkeypatch, quantizer, latent, level, count):
-    own = CompiledChoice(native.library(), level, quantizer, latent, AIM, count)
+    own = CompiledChoice.cheapest(native.library(), level, quantizer, latent, AIM, count)
     monkeypatch.setattr(native, "library", lambda: None)
     plain = choice_of(quantizer, latent, AIM, count)
     assert isinstance(plain, SoftChoice)
@@ -48,11 +48,37 @@ def test_both_forms_agree(monkeypatch, quantizer, latent, level, count):
 
 
 @compiled
+def test_both_forms_agree_on_what_the_prior_says(monkeypatch, quantizer, latent):
+    few = choice_of(quantizer, latent, AIM, 6).candidates
+    bits = 9 * torch.rand(few.shape, generator=torch.Generator().manual_seed(6))
+    own = choice_among(quantizer, few, bits.half(), AIM)
+    assert isinstance(own, CompiledChoice) and own.candidates.tolist() == few.tolist()
+    monkeypatch.setattr(native, "library", lambda: None)
+    plain = choice_among(quantizer, few, bits.half(), AIM)
+    assert isinstance(plain, SoftChoice)
+    aim = quantizer.scaled(latent, torch.tensor([0.0, 0.7])) + 0.3
+    torch.testing.assert_close(own.mean(aim), plain.mean(aim))
+
+
+@pytest.mark.parametrize("in_c", [pytest.param(True, marks=compiled), False])
+def test_a_candidate_that_the_prior_is_sure_of_stands_for_the_choice(monkeypatch, quantizer, latent, in_c):
+    if not in_c:
+        monkeypatch.setattr(native, "library", lambda: None)
+    few = choice_of(quantizer, latent, AIM, 6).candidates
+    bits = torch.full(few.shape, 1000.0)
+    bits[5] = 0  # the dearest by static frequencies
+    found = choice_among(quantizer, few, bits, AIM).mean(quantizer.scaled(latent, torch.tensor([0.0, 0.7])))
+    expected = quantizer.lookup(few[5])
+    torch.testing.assert_close(found[0], expected[0])  # the second picture sends two sub-quantizers alone
+    torch.testing.assert_close(found[1, :, :4], expected[1, :, :4])
+
+
+@compiled
 def test_threads_share_the_positions(monkeypatch, quantizer, latent):
-    alone = CompiledChoice(native.library(), "scalar", quantizer, latent, AIM, 4)
+    alone = CompiledChoice.cheapest(native.library(), "scalar", quantizer, latent, AIM, 4)
     monkeypatch.setattr(choices, "FEWEST", 4)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    shared = CompiledChoice(native.library(), "scalar", quantizer, latent, AIM, 4)
+    shared = CompiledChoice.cheapest(native.library(), "scalar", quantizer, latent, AIM, 4)
     assert torch.equal(shared.candidates, alone.candidates)
     aim = quantizer.scaled(latent, torch.tensor([0.0, 0.7]))
     assert torch.equal(shared.mean(aim), alone.mean(aim)) and torch.equal(shared.errors(aim), alone.errors(aim))

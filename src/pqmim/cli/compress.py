@@ -63,7 +63,7 @@ def add_to(verbs: Any) -> None:
         "--effort",
         type=values.effort,
         metavar="STEPS",
-        help="steps that refine the choice of codes: 0 is fastest, 8 saves another 1 %% (default: 4, 0 beyond 8 Mpx)",
+        help="steps that refine the choice of codes: 0 is fastest, 8 saves another half percent (default: 4, 0 beyond 8 Mpx)",
     )
     parser.add_argument("--keep-metadata", action="store_true", help="keep EXIF, XMP and the colour profile")
     parser.add_argument("--verify", action="store_true", help="decode each file and compare, before it is written")

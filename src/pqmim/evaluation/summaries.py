@@ -12,6 +12,7 @@ from pqmim.evaluation.distances import KernelSums, draws, frechet_distance, inte
 from pqmim.evaluation.perceptual import Measured, Photos
 
 RATES = (0.07, 0.15, 0.30)  # bits a pixel at which codecs are compared
+CURVE = 3  # settings that make a curve; codecs of fewer are compared at their own rates
 DRAWS = 400  # of photos, for intervals
 FRECHET_DRAWS = 40  # a Fréchet distance of a draw costs a decomposition
 KERNEL_UNIT = 1000.0  # kernel distances are told in thousandths
@@ -89,7 +90,8 @@ def record(summaries: Mapping[str, Summary], reference: str | None = None) -> di
     {"codecs": {name: {"settings": [{"setting", "bpp", measure: mean, ...}], "intervals": the same with pairs}},
      "at": {rate: {name: {measure: {"value", "interval"}}}},
      "against": {"reference", rate: {name: {measure: {"percent", "interval", "bits"}}}},
-     "beside": {name of a codec of one setting: {"bpp", name: {measure: {"value", "percent", "interval", "bits"}}}}}
+     "beside": {name of a codec of too few settings for a curve: for each of them
+                {"setting", "bpp", name: {measure: {"value", "percent", "interval", "bits"}}}}}
 
     Args:
         summaries: Codecs by name.
@@ -117,10 +119,13 @@ def record(summaries: Mapping[str, Summary], reference: str | None = None) -> di
             for rate in RATES
         }
     found["beside"] = {
-        name: {"bpp": _round(float(one.means["bpp"][0]))}
-        | {other: _beside(one, curve) for other, curve in summaries.items() if len(curve.settings) > 1}
+        name: [
+            {"setting": setting, "bpp": _round(float(one.means["bpp"][i]))}
+            | {other: _beside(one, i, curve) for other, curve in summaries.items() if len(curve.settings) >= CURVE}
+            for i, setting in enumerate(one.settings)
+        ]
         for name, one in summaries.items()
-        if len(one.settings) == 1
+        if len(one.settings) < CURVE
     }
     return found
 
@@ -148,15 +153,15 @@ def _against(reference: Summary, one: Summary, rate: float) -> dict[str, Any]:
     return cells
 
 
-def _beside(single: Summary, one: Summary) -> dict[str, Any]:
-    """The same of a codec, at the rate of one that has a single setting, draw by draw at the rate of that draw."""
-    rate, cells = float(single.means["bpp"][0]), {}
+def _beside(single: Summary, i: int, one: Summary) -> dict[str, Any]:
+    """The same of a codec, at the rate of another one's setting number `i`, draw by draw at the rate of that draw."""
+    rate, cells = float(single.means["bpp"][i]), {}
     for measure in (name for name in one.measures if name in single.means):
-        first, second = float(single.means[measure][0]), one.at(measure, rate)
+        first, second = float(single.means[measure][i]), one.at(measure, rate)
         if second is None or not np.isfinite(first):
             continue
-        values = single.samples[measure][0]
-        drawn = values, one.drawn_at(measure, single.samples["bpp"][0])[: len(values)]
+        values = single.samples[measure][i]
+        drawn = values, one.drawn_at(measure, single.samples["bpp"][i])[: len(values)]
         equal = rate_for((one.means["bpp"].tolist(), one.means[measure].tolist()), first)
         bits = {"bits": None if equal is None else _round(100 * (equal / rate - 1))}
         cells[measure] = {"value": _round(second)} | _difference(measure, (first, second), drawn) | bits

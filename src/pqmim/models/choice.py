@@ -5,7 +5,7 @@ a file decodes to does not depend on how its codes were chosen.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,8 +26,25 @@ from pqmim.native.loader import Library
 LN2 = 0.6931471805599453
 MOST_FEW, MOST_WORDS = 16, 256  # candidates and codewords that the library has room for
 FEWEST = 256  # positions that are worth a thread
-LIKELIEST = 4  # candidates, whose mean stands for the picture while aims move
-SOFT_PRICE, SOFT_BITS = 2 / 3, 0.375  # of a bit, and the part of the bits that counts, in the soft choice
+
+
+@dataclass(frozen=True)
+class Softness:
+    """How a soft choice weighs candidates: each has probability 2^-(error / price + part x bits).
+
+    Attributes:
+        price: of the price of a bit.
+        part: of the bits, that counts.
+        likeliest: candidates, the first ones, that take part.
+    """
+
+    price: float
+    part: float
+    likeliest: int
+
+
+BY_STATIC = Softness(2 / 3, 0.375, 4)  # the candidates that are cheapest come first
+BY_PRIOR = Softness(0.8, 0.5, MOST_FEW)
 
 
 @dataclass(frozen=True)
@@ -58,7 +75,7 @@ class Choice(Protocol):
     """Some candidates for each code of B pictures, and the mean of a soft choice among the likeliest.
 
     Attributes:
-        candidates: codes (F, B, n, M), the cheapest by static frequencies first.
+        candidates: codes (F, B, n, M).
     """
 
     candidates: Tensor
@@ -68,18 +85,36 @@ class Choice(Protocol):
         ...
 
     def mean(self, aim: Tensor) -> Tensor:
-        """Mean codewords (B, n, C) of the soft choice among the likeliest, by what they cost at first."""
+        """Mean codewords (B, n, C) of the soft choice among the likeliest."""
         ...
 
 
 def choice_of(quantizer: ProductQuantizer, z: Tensor, aim: Aim, count: int) -> Choice:
-    """The `count` cheapest codes of latents (B, C, h, w): in C where the library serves, else in PyTorch."""
-    library = native.library() if z.device.type == "cpu" else None
-    if library is not None and count <= MOST_FEW and quantizer.codewords <= MOST_WORDS:
-        with suppress(Unavailable):  # a library that fails its test
-            return CompiledChoice(library, chosen_level(), quantizer, z, aim, count)
+    """The `count` cheapest codes of latents (B, C, h, w) by static frequencies: in C where the library serves, else in PyTorch."""
+    library = _library(quantizer, z, count)
+    if library is not None:
+        return CompiledChoice.cheapest(*library, quantizer, z, aim, count)
     few, bits = quantizer.candidates(z, aim.rate, aim.price, count, aim.active)
     return SoftChoice(quantizer, few, bits, aim.price, quantizer.worth(level_of_rate(aim.rate)))
+
+
+def choice_among(quantizer: ProductQuantizer, candidates: Tensor, bits: Tensor, aim: Aim) -> Choice:
+    """A choice among given codes (F, B, n, M) uint8, with the bits of the same shape that the prior finds."""
+    library = _library(quantizer, candidates, len(candidates))
+    if library is not None:
+        codes, own = (x.permute(1, 2, 3, 0).contiguous() for x in (candidates, bits.float()))
+        return CompiledChoice(*library, _tables(quantizer, aim, len(candidates), BY_PRIOR), codes, own)
+    worth = quantizer.worth(level_of_rate(aim.rate))
+    return SoftChoice(quantizer, candidates.long(), bits.float(), aim.price, worth, BY_PRIOR)
+
+
+def _library(quantizer: ProductQuantizer, data: Tensor, count: int) -> tuple[Library, str] | None:
+    """The library and its level, where they can choose among `count` candidates."""
+    library = native.library() if data.device.type == "cpu" else None
+    if library is not None and count <= MOST_FEW and quantizer.codewords <= MOST_WORDS:
+        with suppress(Unavailable):  # a library that fails its test
+            return library, chosen_level()
+    return None
 
 
 class SoftChoice:
@@ -91,10 +126,19 @@ class SoftChoice:
         bits: of the same shape, what they take by static frequencies.
         price: (B,) the squared error that is worth one bit.
         worth: (B, C) the squared error, in pixel units, of a unit of each channel.
+        softness: of the mean.
     """
 
-    def __init__(self, quantizer: ProductQuantizer, candidates: Tensor, bits: Tensor, price: Tensor, worth: Tensor):
-        self.candidates, self.bits = candidates, bits
+    def __init__(
+        self,
+        quantizer: ProductQuantizer,
+        candidates: Tensor,
+        bits: Tensor,
+        price: Tensor,
+        worth: Tensor,
+        softness: Softness = BY_STATIC,
+    ) -> None:
+        self.candidates, self.bits, self._softness = candidates, bits, softness
         self.words = quantizer.lookup(candidates)  # (F, B, n, C)
         self.weight = (worth / price[:, None])[:, None]  # (B, 1, C), in bits
         owner = quantizer.slot // quantizer.codebook.shape[2]
@@ -107,27 +151,42 @@ class SoftChoice:
 
     def mean(self, aim: Tensor) -> Tensor:
         """See `Choice`."""
-        cost = self._errors(aim, LIKELIEST).div_(SOFT_PRICE).add_(self.bits[:LIKELIEST], alpha=SOFT_BITS)
+        soft = self._softness
+        cost = self._errors(aim, soft.likeliest).div_(soft.price).add_(self.bits[: soft.likeliest], alpha=soft.part)
         chosen = cost.mul_(-LN2).softmax(0)  # (F, B, n, M)
-        return (chosen @ self.sums.T).mul_(self.words[:LIKELIEST]).sum(0)
+        return (chosen @ self.sums.T).mul_(self.words[: soft.likeliest]).sum(0)
 
     def _errors(self, aim: Tensor, count: int) -> Tensor:
         return (self.words[:count] - aim).square_().mul_(self.weight) @ self.sums
 
 
 class CompiledChoice:
-    """A `Choice` in C, of latents (B, C, h, w) on the processor; its threads are as many as PyTorch's."""
+    """A `Choice` in C, on the processor; its threads are as many as PyTorch's.
 
-    def __init__(
-        self, library: Library, level: str, quantizer: ProductQuantizer, z: Tensor, aim: Aim, count: int
-    ) -> None:
+    Args:
+        library: that has the functions.
+        level: of instructions.
+        tables: of each of B pictures.
+        codes: (B, n, M, F) uint8.
+        bits: of the same shape, what they take.
+    """
+
+    def __init__(self, library: Library, level: str, tables: Sequence["_Tables"], codes: Tensor, bits: Tensor) -> None:
         self._functions, self._level = library.functions, library.known.index(level)
+        self._tables, self._codes, self._bits = tables, codes, bits
+        self.candidates = codes.permute(3, 0, 1, 2)
+
+    @classmethod
+    def cheapest(
+        cls, library: Library, level: str, quantizer: ProductQuantizer, z: Tensor, aim: Aim, count: int
+    ) -> "CompiledChoice":
+        """The `count` cheapest codes of latents (B, C, h, w) by static frequencies."""
         latents = quantizer.scaled(z, level_of_rate(aim.rate)).contiguous()  # (B, n, C)
-        self._tables = [_Tables(quantizer, aim, image, count) for image in range(len(z))]
         shape = *latents.shape[:2], len(quantizer.dimensions), count
-        self._codes, self._bits = torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape, dtype=torch.float32)
-        self._each(self._functions.pq_cheapest, latents, self._codes, self._bits)
-        self.candidates = self._codes.permute(3, 0, 1, 2)
+        codes, bits = torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape, dtype=torch.float32)
+        made = cls(library, level, _tables(quantizer, aim, count, BY_STATIC), codes, bits)
+        made._each(made._functions.pq_cheapest, latents, codes, bits)
+        return made
 
     def errors(self, aim: Tensor) -> Tensor:
         """See `Choice`."""
@@ -162,10 +221,14 @@ class CompiledChoice:
             list(pool.map(run, parts))
 
 
+def _tables(quantizer: ProductQuantizer, aim: Aim, count: int, softness: Softness) -> list["_Tables"]:
+    return [_Tables(quantizer, aim, image, count, softness) for image in range(len(aim.rate))]
+
+
 class _Tables:
     """What one picture's codes are chosen by, as `pq_choice` of pqmim.h, and the arrays that it points to."""
 
-    def __init__(self, quantizer: ProductQuantizer, aim: Aim, image: int, count: int) -> None:
+    def __init__(self, quantizer: ProductQuantizer, aim: Aim, image: int, count: int, softness: Softness) -> None:
         rate = aim.rate[image : image + 1]
         first = np.concatenate([[0], np.cumsum(quantizer.dimensions)]).astype(np.int32)
         words = quantizer.codebook.detach().transpose(1, 2).flatten(0, 1)[quantizer.slot]  # (C, K)
@@ -178,9 +241,9 @@ class _Tables:
             channels=len(quantizer.order),
             active=int(aim.active[image]),
             few=count,
-            likeliest=min(LIKELIEST, count),
+            likeliest=min(softness.likeliest, count),
             price=float(aim.price[image]),
-            soft_price=SOFT_PRICE,
-            soft_bits=SOFT_BITS,
+            soft_price=softness.price,
+            soft_bits=softness.part,
             **dict(zip(("first", "words", "worth", "bits"), (array.data_ptr() for array in self._kept))),
         )

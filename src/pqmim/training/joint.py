@@ -78,12 +78,13 @@ class JointCodec(nn.Module):
         """Codes (B, h*w, M) that the encoder chooses for images (B, 3, H, W) at fractional rates (B,)."""
         codec, sent = self.codec, active_at(self.active, rate)
         encoder = Encoder(codec.analysis, codec.quantizer, codec.synthesis, half=self.precision.half)
-        found = encoder.candidates(image, Aim(rate, self.price_scale * codec.price(rate), sent), effort)
-        return self._coded(found, rate, sent)
+        aim = Aim(rate, self.price_scale * codec.price(rate), sent)
+        found = encoder.candidates(image, aim, effort, lambda found: self._coded(found, rate, sent)[1])
+        return self._coded(found, rate, sent)[0]
 
-    def _coded(self, found: Candidates, rate: Tensor, sent: Tensor) -> Tensor:
-        """Pass by pass, the cheapest candidates by the bits of the prior: (B, h*w, M)."""
-        codes = torch.zeros_like(found.codes[0], dtype=torch.long)
+    def _coded(self, found: Candidates, rate: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass by pass, the cheapest candidates by the bits of the prior (B, h*w, M), and those bits of all of them."""
+        codes, told = torch.zeros_like(found.codes[0], dtype=torch.long), torch.zeros_like(found.errors)
         seen, height = self.codec.quantizer.sent(sent), found.height
         width = codes.shape[1] // height
         for step in passes(self.groups, int(sent.max())):
@@ -94,9 +95,11 @@ class JointCodec(nn.Module):
             which = slice(step.sub_quantizers.start, step.sub_quantizers.stop)
             few = found.codes[:, :, at, which].long()  # (F, B, n, m)
             logits = self.prior.logits_of(tokens[:, at].flatten(0, 1), step.sub_quantizers, few.flatten(1, 2))
-            cost = found.errors[:, :, at, which] - logits.view(few.shape)
+            bits = -logits.view(few.shape).float()  # and as many for all, which no choice depends on
+            cost = found.errors[:, :, at, which] + bits
             codes[:, at, which] = few.gather(0, cost.argmin(0, keepdim=True))[0]
-        return codes
+            told[:, :, at[:, None], torch.arange(which.start, which.stop)] = (bits - bits.amin(0)).to(told.dtype)
+        return codes, told
 
     def _decoded(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Images (B, 3, H, W) of codewords (B, h*w, C)."""

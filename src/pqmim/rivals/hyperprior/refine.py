@@ -1,18 +1,20 @@
 """The encoder's refinement, for the hyperprior: what our own encoder does with codewords, with the integers of a latent.
 
 What an integer aims at follows the pixels in a few steps; each step looks at the picture of a soft choice among the
-integers nearby.  Prices and steps are those of our own encoder (`SoftChoice`).
+integers nearby.  Prices are those of our own encoder (`SoftChoice`), steps those that it had before it asked its prior
+half way: an integer's bits depend on its place from the first step on here.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pqmim.encoder import FEW, FIRST_STEP, LAST_PRICE, LAST_STEP
-from pqmim.models.choice import LIKELIEST, LN2, SOFT_BITS, SOFT_PRICE
+from pqmim.encoder import FEW, LAST_PRICE
+from pqmim.models.choice import BY_STATIC, LN2
 from pqmim.models.transforms import blend
 from pqmim.rivals.hyperprior.model import MeanScaleHyperprior, logistic_bits
 
+FIRST_STEP, LAST_STEP = 0.3, 0.1  # of the way to where the pixels pull
 NEAR = (-3, -2, -1, 0, 1, 2, 3)  # integers about the rounded residual that are looked at, beside 0
 
 
@@ -35,8 +37,8 @@ def refined(
     candidates, bits = _candidates(y - mean, scale, weight)  # (F, 1, C, h, w) each
     aim = y - mean
     for step in np.linspace(FIRST_STEP, LAST_STEP, steps).tolist():
-        few = candidates[:LIKELIEST]
-        cost = (few - aim).square() * weight / SOFT_PRICE + SOFT_BITS * bits[:LIKELIEST]
+        few = candidates[: BY_STATIC.likeliest]
+        cost = (few - aim).square() * weight / BY_STATIC.price + BY_STATIC.part * bits[: BY_STATIC.likeliest]
         soft = ((-LN2 * cost).softmax(0) * few).sum(0)
         aim = aim + step * (soft - _slope(model, image, soft + mean, level) / (2 * worth) - aim)
     cost = (candidates - aim).square() * weight / LAST_PRICE + bits

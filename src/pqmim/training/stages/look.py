@@ -7,7 +7,7 @@ what was never there.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,7 +21,9 @@ from tqdm import tqdm
 
 from pqmim import looks, release
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import encode, turns
+from pqmim.coding.loop import Turn, encode, turns
+from pqmim.coding.prior import Context
+from pqmim.dial import EFFORT
 from pqmim.encoder import Encoder
 from pqmim.errors import WeightsError
 from pqmim.models import textures
@@ -142,9 +144,15 @@ def coded_crops(
         quality = int(np.random.default_rng((seed, 12, number)).integers(len(record.rates)))
         aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
         side = schedule.crop // STRIDE
-        grid = Grid(len(record.dimensions), side, side, record.active[quality])
-        few = encoder.candidates(to_images(found, device), aim, 4 if number % 4 else 0)
-        encode(grid, prior.context(side, side, quality), turns(record.groups, grid), few.chooser())
+
+        def blank(quality: int = quality, side: int = side) -> tuple[Grid, Context, Iterator[Turn]]:
+            grid = Grid(len(record.dimensions), side, side, record.active[quality])
+            return grid, prior.context(side, side, quality), turns(record.groups, grid)
+
+        effort, image = EFFORT if number % 4 else 0, to_images(found, device)
+        few = encoder.candidates(image, aim, effort, lambda found: found.priced(*blank()))
+        grid, context, order = blank()
+        encode(grid, context, order, few.chooser())
         crops.append(found[0])
         codes.append(torch.from_numpy(grid.codes.T.copy()))
         rates.append(record.rates[quality])
