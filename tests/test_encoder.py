@@ -8,8 +8,9 @@ import torch
 
 from pqmim import dial, encoder
 from pqmim.bitstream.container import read
-from pqmim.bitstream.header import Header
 from pqmim.codec import Codec
+from pqmim.coding.grid import Grid
+from pqmim.coding.loop import turns
 from pqmim.models.choice import Aim
 from pqmim.release import PARTS, save
 
@@ -156,12 +157,11 @@ def test_candidates_are_priced_as_files_are(codec, photo):
     """The bits of the chosen candidates are those of the file, and the grid holds the codes."""
     engine = codec.engine_of(read(codec.compress(photo, 50, effort=0)))
     image = torch.tensor(photo).permute(2, 0, 1)[None]
-    header = Header(photo.shape[1], photo.shape[0], 50, codec.release.id)
-    record = codec.release.record
+    record, prior = codec.release.record, engine.reception.prior
     aim = Aim.of(record.rates[50], record.prices[50], record.active[50], torch.device("cpu"))
     found = engine._encoder.candidates(image, aim, 0, lambda found: found.errors)
-    grid, context, order = engine._blank(header)
-    bits = found.priced(grid, context, order)
+    grid = Grid(len(record.dimensions), 6, 10, record.active[50])
+    bits = found.priced(grid, prior.context(6, 10, 50), turns(record.groups, grid))
     assert bits.shape == found.codes.shape and grid.complete
     same = found.codes[:, 0].permute(0, 2, 1).numpy() == grid.codes  # (F, M, n)
     told = bits[:, 0].permute(0, 2, 1).float().numpy()

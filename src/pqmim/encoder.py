@@ -31,12 +31,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import Choose, Turn, fill
-from pqmim.coding.prior import Codes, Context, Frequencies, Positions
+from pqmim.coding.loop import Choose, Turn, encode, fill, turns
+from pqmim.coding.prior import Codes, Context, Frequencies, Positions, Prior
 from pqmim.coding.range_coder import PRECISION
 from pqmim.models.choice import Aim, Choice, choice_among, choice_of
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
+from pqmim.release import Record
 
 FEW = 8  # cheapest codewords by static frequencies, among which all choices are made
 FIRST_STEP, LAST_STEP = 0.3, 0.08  # of the way to where the pixels pull
@@ -138,6 +139,20 @@ class Encoder:
         self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
         self._half = half
 
+    def encode(self, image: Tensor, quality: int, effort: int, record: Record, prior: Prior) -> tuple[Grid, bytes]:
+        """Codes of a picture (1, 3, H, W) in 0..255, refined in `effort` steps, and their payload, as a release codes it."""
+        height, width = (-(-side // STRIDE) for side in image.shape[2:])
+        aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], image.device)
+
+        def blank() -> tuple[Grid, Context, Iterator[Turn]]:
+            """A grid of which nothing is known, a context that knows as much, and the turns of its file."""
+            grid = Grid(len(record.dimensions), height, width, record.active[quality])
+            return grid, prior.context(height, width, quality), turns(record.groups, grid)
+
+        found = self.candidates(image, aim, effort, lambda found: found.priced(*blank()))
+        grid, context, order = blank()
+        return grid, encode(grid, context, order, found.chooser())
+
     @torch.no_grad()
     def candidates(self, images: Tensor, aim: Aim, effort: int, prior_bits: PriorBits) -> Candidates:
         """Candidates of pictures (B, 3, H, W) in 0..255, whose sides may be any, refined in `effort` steps.
@@ -165,7 +180,7 @@ class Encoder:
 
     def _follow(self, search: Search, steps: Sequence[float]) -> None:
         """Move what is wanted by `steps`, part by part, and tell the errors of the candidates, which it finds at first."""
-        known, wanted, codes = search.bits is not None, search.wanted.clone(), search.codes.clone()
+        wanted = search.wanted.clone()  # parts look at their neighbours as they were
         height, width = search.z.shape[2:]
         for own, seen in tiles(height, width, MARGIN if steps else 0):
             inside = [slice(part.start - side.start, part.stop - side.start) for part, side in zip(own, seen)]
@@ -174,9 +189,9 @@ class Encoder:
             errors = choice.errors(aim).div_(LAST_PRICE if steps else 1.0).clamp_(max=FARTHEST)
             search.errors[:, :, own[0], own[1]] = errors.unflatten(2, size)[:, :, inside[0], inside[1]]
             wanted[:, own[0], own[1]] = aim.unflatten(1, size)[:, inside[0], inside[1]]
-            if not known:
-                codes[:, :, own[0], own[1]] = choice.candidates.unflatten(2, size)[:, :, inside[0], inside[1]]
-        search.wanted, search.codes = wanted, codes
+            if search.bits is None:
+                search.codes[:, :, own[0], own[1]] = choice.candidates.unflatten(2, size)[:, :, inside[0], inside[1]]
+        search.wanted = wanted
 
     def _part(self, search: Search, seen: Tile, steps: Sequence[float]) -> tuple[Choice, Tensor]:
         """The choice of a part of the pictures, and the codewords (B, n, C) that are wanted after `steps`."""

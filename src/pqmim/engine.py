@@ -14,8 +14,6 @@ from pqmim import looks
 from pqmim.bitstream.container import Container
 from pqmim.bitstream.header import Header
 from pqmim.coding.grid import Grid
-from pqmim.coding.loop import Turn, encode, turns
-from pqmim.coding.prior import Context
 from pqmim.coding.sampler import Sampler
 from pqmim.errors import WeightsError
 from pqmim.reception import Form, Reception, prior_of
@@ -107,23 +105,9 @@ class Engine:
         """Codes of a picture (H, W, 3), refined in `effort` steps, and their payload."""
         import torch
 
-        from pqmim.models.choice import Aim
-
-        record, device = self.release.record, torch.device(self._settings.device)
         with self.shielded(always=True):
-            image = torch.tensor(rgb, device=device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-            aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
-            header = Header(rgb.shape[1], rgb.shape[0], quality, self.release.id)
-            found = self._encoder.candidates(image, aim, effort, lambda found: found.priced(*self._blank(header)))
-            grid, context, order = self._blank(header)
-            payload = encode(grid, context, order, found.chooser())
-        return grid, payload
-
-    def _blank(self, header: Header) -> tuple[Grid, Context, Iterator[Turn]]:
-        """A grid of which nothing is known, a context that knows as much, and the turns of its file."""
-        grid = self.reception.grid(header)
-        context = self.reception.prior.context(grid.height, grid.width, header.quality)
-        return grid, context, turns(self.release.record.groups, grid)
+            image = torch.tensor(rgb, device=self._settings.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
+            return self._encoder.encode(image, quality, effort, self.release.record, self.reception.prior)
 
     def decode(self, container: Container) -> Grid:
         """What the bytes of a file determine."""

@@ -123,7 +123,7 @@ class SoftChoice:
     Args:
         quantizer: whose codewords they choose.
         candidates: codes (F, B, n, M), cheapest first.
-        bits: of the same shape, what they take by static frequencies.
+        bits: of the same shape, what they take.
         price: (B,) the squared error that is worth one bit.
         worth: (B, C) the squared error, in pixel units, of a unit of each channel.
         softness: of the mean.

@@ -7,7 +7,7 @@ what was never there.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,21 +20,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pqmim import looks, release
-from pqmim.coding.grid import Grid
-from pqmim.coding.loop import Turn, encode, turns
-from pqmim.coding.prior import Context
 from pqmim.dial import EFFORT
 from pqmim.encoder import Encoder
 from pqmim.errors import WeightsError
 from pqmim.models import textures
-from pqmim.models.choice import Aim
 from pqmim.models.discriminator import Depth, Discriminator, hinge, persuasion
 from pqmim.models.features import SqueezeNet, distance
 from pqmim.models.looks import VividSynthesis
 from pqmim.models.modules import Modules
 from pqmim.models.noise import CHANNELS
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
-from pqmim.models.transforms import STRIDE
 from pqmim.reception import prior_of
 from pqmim.training import loop, ranks
 from pqmim.training.data import Photos
@@ -142,17 +137,8 @@ def coded_crops(
     for number in tqdm(range(schedule.samples), desc="choose codes", unit="crop", mininterval=5, disable=not shown):
         found = torch.as_tensor(photos.crops(1, schedule.crop, (seed, 11, number))).cpu()
         quality = int(np.random.default_rng((seed, 12, number)).integers(len(record.rates)))
-        aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], device)
-        side = schedule.crop // STRIDE
-
-        def blank(quality: int = quality, side: int = side) -> tuple[Grid, Context, Iterator[Turn]]:
-            grid = Grid(len(record.dimensions), side, side, record.active[quality])
-            return grid, prior.context(side, side, quality), turns(record.groups, grid)
-
-        effort, image = EFFORT if number % 4 else 0, to_images(found, device)
-        few = encoder.candidates(image, aim, effort, lambda found: found.priced(*blank()))
-        grid, context, order = blank()
-        encode(grid, context, order, few.chooser())
+        effort = EFFORT if number % 4 else 0
+        grid, _ = encoder.encode(to_images(found, device), quality, effort, record, prior)
         crops.append(found[0])
         codes.append(torch.from_numpy(grid.codes.T.copy()))
         rates.append(record.rates[quality])
