@@ -17,6 +17,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 # --no-compile: of PyTorch's thousands of files few are ever imported, and those are compiled then
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --editable
+# two workers of one thread each: on two processors, more threads wait for each other
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n 2
 SOURCES := src tests benchmarks demo examples fuzz
 
 .PHONY: demo test test-fast test-browser check lint docs fuzz mutants damage clean
@@ -25,10 +27,10 @@ demo: $(VENV)/installed
 	$(RUN) demo/demo.py
 
 test: $(VENV)/installed-test
-	$(RUN) -m pytest -q -n 2 --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 test-fast: $(VENV)/installed-test
-	$(RUN) -m pytest -q -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-browser: $(VENV)/installed-test
 	@command -v chromium chromium-browser >/dev/null || { echo "No chromium here: apt-get install chromium"; exit 1; }
