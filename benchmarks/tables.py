@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from machine_tables import portability, speed, speed_units
+from realism_tables import beside, look_dial, realism
 from scipy.interpolate import PchipInterpolator
 from table_parts import NAMES, OWN, ROOT, markdown, result
 
@@ -44,7 +45,6 @@ REFERENCES = {
 }
 QUALITIES = (0, 10, 20, 40, 50, 60, 80, 100)
 WAYS = {"expect": "expected", "sample": "drawn", "none": "left at codeword 0"}
-OTHER = ("setting", "bpp")  # of a row of perceptual.json, beside the measures
 HALVES = {"first": "the first half in coding order", "chessboard": "every other position"}
 
 
@@ -239,45 +239,6 @@ def prefix() -> str:
     )
 
 
-def realism() -> str:
-    """Perceptual measures at equal rates, and what the others gain on the first codec, with intervals over photos."""
-    found = result("perceptual.json")
-    rates = {rate: codecs for rate, codecs in found["at"].items() if codecs}
-    measures, rows = list(next(iter(next(iter(rates.values())).values()))), []
-    for rate, codecs in rates.items():
-        for name, cells in codecs.items():
-            values = [f"{cells[measure]['value']:.3g}" for measure in measures]
-            rows.append([f"{rate} bpp", OWN.get(name) or NAMES.get(name, name), *values])
-            if cells := found["against"][rate].get(name):
-                rows.append(["", "against the first", *(_gain(cells[measure]) for measure in measures)])
-    return markdown(["rate", "codec", *measures], rows)
-
-
-def beside() -> str:
-    """The perceptual measures of codecs of one rate, and ours at that rate."""
-    found = result("perceptual.json")
-    rows, measures = [], [name for name in next(iter(found["codecs"].values()))["settings"][0] if name not in OTHER]
-    models = [
-        (codec, told, own)
-        for codec, single in found["beside"].items()
-        for told, own in zip(single, found["codecs"][codec]["settings"])
-    ]
-    for name, cells, own in models:
-        rate = f"{own['bpp']:.3f} bpp"
-        rows.append([rate, NAMES.get(name, name), *(f"{own[measure]:.3g}" for measure in measures)])
-        for other in (codec for codec in cells if codec not in OTHER):
-            told = cells[other]
-            rows.append([rate, OWN.get(other, other), *(f"{told[measure]['value']:.3g}" for measure in measures)])
-            rows.append(["", "against it", *(_gain(told[measure]) for measure in measures)])
-    return markdown(["rate", "codec", *measures], rows)
-
-
-def _gain(cell: dict) -> str:
-    unit = "dB" if "dB" in cell else "%"
-    value, (low, high), form = cell.get("dB", cell.get("percent")), cell["interval"], "+.2f" if unit == "dB" else "+.0f"
-    return f"{value:{form}} {unit} ({low:{form}} to {high:{form}})"
-
-
 def completion() -> str:
     """What becomes of the codes that were not sent."""
     found = result("kodak/hybrid.json")["completion"]
@@ -371,7 +332,7 @@ TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
         *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed, portability),
-        *(tiny, prefix, completion, realism, beside),
+        *(tiny, prefix, completion, realism, beside, look_dial),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
     )
 }

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pqmim.errors import InvalidImage, OutputError, PqmimError
-from pqmim.evaluation import run, update
+from pqmim.evaluation import bench, update
 from pqmim.evaluation.codecs import make_codec
 from pqmim.evaluation.metrics import ms_ssim, psnr
 from pqmim.evaluation.published import PublishedCurve
@@ -51,6 +51,16 @@ def test_every_photo_setting_and_codec_is_there(results):
             measures = codec["per_image"][image["name"]]
             assert set(measures) == MEASURES
             assert all(len(values) == len(settings) for values in measures.values())
+
+
+def test_several_processes_measure_the_same(folder, results):
+    found = evaluate(folder, ["jpeg", "webp"], replace(QUIET, jobs=2))
+    assert found["machine"]["threads"] == 1
+    for name, codec in results["codecs"].items():
+        for image, measures in codec["per_image"].items():
+            same = found["codecs"][name]["per_image"][image]
+            assert all(same[key] == measures[key] for key in MEASURES - {"encode_s", "decode_s"})
+            assert all(second > 0 for key in ("encode_s", "decode_s") for second in same[key])
 
 
 def test_the_measures_are_those_of_the_files(results):
@@ -103,7 +113,7 @@ def test_earlier_codecs_are_kept(folder, results):
 
 
 def test_an_update_is_refused_before_anything_is_measured(folder, results, monkeypatch):
-    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("a photo was measured"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("a photo was measured"))
     larger = [image | {"width": 1000} for image in results["images"]]
     distances = [{"setting": 1, "squeezenet": 0.1}]
     with_distance = results | {"features": {"squeezenet": "5ha"}, "codecs": {"webp": {"settings": distances}}}
@@ -136,7 +146,7 @@ def test_an_update_takes_the_published_curves_again(folder, results):
 def test_realism_of_photos_without_two_patches_is_refused_before_anything_is_measured(folder, monkeypatch):
     from pqmim.evaluation.networks import Networks
 
-    monkeypatch.setattr(run, "measure", lambda *_: pytest.fail("a photo was measured"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("a photo was measured"))
     monkeypatch.setattr(Networks, "load", classmethod(lambda cls, features, inception: cls([])))
     with pytest.raises(InvalidImage, match="two photos or more"):
         evaluate(folder, ["jpeg"], replace(QUIET, perceptual=Perceptual("networks")))
@@ -246,7 +256,7 @@ def test_a_lossless_codec_has_no_psnr_and_each_way_has_its_time(monkeypatch):
             now[0] += 0.25
             return self.rgb
 
-    monkeypatch.setattr(run.time, "perf_counter", lambda: now[0])
-    row = run.measure(Lossless(), photo(20, 30, 0), 1)
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: now[0])
+    row = bench.measure(Lossless(), photo(20, 30, 0), 1)
     assert row["psnr"] is None and row["bytes"] == 1800 and row["bpp"] == 24
     assert (row["encode_s"], row["decode_s"]) == (2, 0.25)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pqmim.cli import values
 from pqmim.cli.jobs import check_target
 from pqmim.cli.messages import is_terminal, say
 from pqmim.cli.options import add_codec_options, add_verb, check_device, extra_packages
@@ -70,6 +71,9 @@ def add_to(verbs: Any) -> None:
     parser.add_argument(
         "--update", action="store_true", help="keep the other codecs and measures of the file that --json names"
     )
+    parser.add_argument(
+        "--jobs", type=values.positive, default=1, metavar="N", help="processes of one thread each (default: 1)"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
     add_codec_options(parser)
     parser.set_defaults(run=run, fail=parser.error)
@@ -111,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
             published=published,
             earlier=read_results(args.json) if args.update else None,
             progress=is_terminal(sys.stderr),
+            jobs=args.jobs,
         )
         results = evaluate(args.folder, args.codec, options)
         if args.json is not None:  # first: whatever fails after hours of measuring, they are kept

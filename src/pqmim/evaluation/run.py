@@ -1,31 +1,26 @@
 """Every photo of a folder through every setting of several codecs, with rates taken from the coded files."""
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from pqmim.errors import InvalidImage
 from pqmim.evaluation import update
-from pqmim.evaluation.codecs import ImageCodec, files_by_codec, make_codec
+from pqmim.evaluation.bench import DIGITS, Bench, Choices, rounded
+from pqmim.evaluation.codecs import ImageCodec
 from pqmim.evaluation.comparison import MEASURES as BD_MEASURES
 from pqmim.evaluation.comparison import bd_tables, recorded
 from pqmim.evaluation.machine import machine, versions
-from pqmim.evaluation.metrics import MS_SSIM_MIN_SIDE, ms_ssim, psnr
 from pqmim.evaluation.published import PublishedCurve
-from pqmim.evaluation.results import MEASURES
 from pqmim.image.endings import PICTURES
 from pqmim.image.picture import read_picture
 
 if TYPE_CHECKING:
     from pqmim.evaluation.features import SqueezeNetDistance
-
-DIGITS = dict(zip(MEASURES, (0, 5, 4, 6, 4, 4), strict=True)) | {"squeezenet": 5}
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,12 @@ class Options:
     published: Mapping[str, PublishedCurve] = field(default_factory=dict)  # curves of the same photos
     earlier: Mapping[str, Any] | None = None  # results whose other codecs are kept
     progress: bool = True
+    jobs: int = 1  # processes of one thread each, where there are several
+
+    def bench(self, names: Sequence[str]) -> Choices:
+        """What measures codecs of these names."""
+        threads = 1 if self.jobs > 1 else self.threads
+        return Choices(names, self.weights, self.device, threads, self.features)
 
 
 def evaluate(
@@ -79,18 +80,18 @@ def evaluate(
     """
     options = options or Options()
     paths = find_photos(folder)
-    codecs = [
-        make_codec(name, files, weights=options.weights, device=options.device, threads=options.threads)
-        for name, files in files_by_codec(codec_names).items()
-    ]
-    distance = _distance(options)
+    bench = Bench(options.bench(codec_names))
+    codecs, distance = bench.codecs, bench.distance
     images = [_facts(path) for path in paths]
     _check_update(options, images, [codec.name for codec in codecs], distance)
     realism = {}
     if options.perceptual is not None:  # the first, since it may refuse networks or photos
         realism["perceptual"] = perceptual_record(paths, codecs, options.perceptual, options.progress)
-    per_image = _measured(paths, codecs, distance, options.progress)
-    here = machine(options.threads, device=options.device)
+    per_image: dict[str, dict[str, Any]] = {codec.name: {} for codec in codecs}
+    for path, found in zip(paths, bench.photos(paths, options.jobs, options.progress), strict=True):
+        for name, measures in found.items():
+            per_image[name][path.name] = measures
+    here = machine(bench.choices.threads, device=options.device)
     results: dict[str, Any] = {
         "dataset": Path(folder).resolve().name,
         "images": images,
@@ -139,29 +140,6 @@ def perceptual_record(
     return facts | record(summaries, reference)
 
 
-def measure(
-    codec: ImageCodec, rgb: np.ndarray, setting: float, distance: "SqueezeNetDistance | None" = None
-) -> dict[str, float | None]:
-    """One picture through one setting: the measures of `evaluate`, rounded; squeezenet where `distance` is given."""
-    start = time.perf_counter()
-    data = codec.encode(rgb, setting)
-    encoded = time.perf_counter()
-    decoded = codec.decode(data)
-    end = time.perf_counter()
-    height, width = rgb.shape[:2]
-    values: dict[str, float | None] = {
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (width * height),
-        "psnr": psnr(rgb, decoded),
-        "ms_ssim": ms_ssim(rgb, decoded) if min(width, height) >= MS_SSIM_MIN_SIDE else None,
-        "encode_s": encoded - start,
-        "decode_s": end - encoded,
-    }
-    if distance is not None:
-        values["squeezenet"] = distance(rgb, decoded) if min(width, height) >= distance.min_side else None
-    return {key: _rounded(value, DIGITS[key]) for key, value in values.items()}
-
-
 def find_photos(folder: str | os.PathLike[str]) -> list[Path]:
     """The photos right in a folder, in order of their names; raises InvalidImage where there are none."""
     folder = Path(folder)
@@ -189,25 +167,6 @@ def _facts(path: Path) -> dict[str, Any]:
     return {"name": path.name, "width": width, "height": height}
 
 
-def _measured(
-    paths: Sequence[Path], codecs: Sequence[ImageCodec], distance: "SqueezeNetDistance | None", progress: bool
-) -> dict[str, dict[str, Any]]:
-    """By codec, the "per_image" of `evaluate`."""
-    per_image: dict[str, dict[str, Any]] = {codec.name: {} for codec in codecs}
-    total = len(paths) * sum(len(codec.settings) for codec in codecs)
-    with tqdm(total=total, unit="file", disable=not progress) as bar:
-        for path in paths:
-            rgb = read_picture(path).rgb
-            for codec in codecs:
-                bar.set_postfix_str(f"{path.name} {codec.name}")
-                rows = []
-                for setting in codec.settings:
-                    rows.append(measure(codec, rgb, setting, distance))
-                    bar.update()
-                per_image[codec.name][path.name] = {key: [row[key] for row in rows] for key in rows[0]}
-    return per_image
-
-
 def _entry(codec: ImageCodec, per_image: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
     """What results have of a codec, measured on this machine."""
     return {
@@ -218,26 +177,12 @@ def _entry(codec: ImageCodec, per_image: dict[str, Any], here: dict[str, Any]) -
     }
 
 
-def _distance(options: Options) -> "SqueezeNetDistance | None":
-    if options.features is None:
-        return None
-    from pqmim.evaluation.features import SqueezeNetDistance  # torch: not for JPEG and its like alone
-
-    return SqueezeNetDistance(options.features, device=options.device, threads=options.threads)
-
-
 def _means(settings: Sequence[float], per_image: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for i, setting in enumerate(settings):
         row: dict[str, float | None] = {"setting": setting}
         for key in next(iter(per_image.values())):
             values = [measures[key][i] for measures in per_image.values() if measures[key][i] is not None]
-            row[key] = _rounded(float(np.mean(values)), DIGITS[key]) if values else None
+            row[key] = rounded(float(np.mean(values)), DIGITS[key]) if values else None
         rows.append(row)
     return rows
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    if value is None or not np.isfinite(value):
-        return None
-    return round(value, digits) if digits else round(value)
