@@ -12,8 +12,9 @@ mean, says where the codes should aim. The aim moves there by steps that get sma
 together they would overdo alone.
 
 Static frequencies do not know where in the picture a codeword is likely. So after half of the steps the picture is
-coded once for what the prior says of each candidate, and the other half goes by that. Then the file is coded: each code
-is the cheapest for its aim by the bits that the decoder will count. Nothing of this concerns the decoder.
+coded once, in fewer passes than a file takes, for what the prior says of each candidate, and the other half goes by
+that. Then the file is coded: each code is the cheapest for its aim by the bits that the decoder will count. Nothing of
+this concerns the decoder.
 
 The codec and training choose by the same `Encoder`. Refinement is floating-point arithmetic, so the file of a picture
 may differ between machines; what a file decodes to does not.
@@ -34,6 +35,7 @@ from pqmim.coding.grid import Grid
 from pqmim.coding.loop import Choose, Turn, encode, fill, turns
 from pqmim.coding.prior import Codes, Context, Frequencies, Positions, Prior
 from pqmim.coding.range_coder import PRECISION
+from pqmim.coding.schedule import Group, hurried
 from pqmim.models.choice import Aim, Choice, choice_among, choice_of
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
@@ -144,13 +146,13 @@ class Encoder:
         height, width = (-(-side // STRIDE) for side in image.shape[2:])
         aim = Aim.of(record.rates[quality], record.prices[quality], record.active[quality], image.device)
 
-        def blank() -> tuple[Grid, Context, Iterator[Turn]]:
-            """A grid of which nothing is known, a context that knows as much, and the turns of its file."""
+        def blank(groups: Sequence[Group]) -> tuple[Grid, Context, Iterator[Turn]]:
+            """A grid of which nothing is known, a context that knows as much, and the turns of a file of such groups."""
             grid = Grid(len(record.dimensions), height, width, record.active[quality])
-            return grid, prior.context(height, width, quality), turns(record.groups, grid)
+            return grid, prior.context(height, width, quality), turns(groups, grid)
 
-        found = self.candidates(image, aim, effort, lambda found: found.priced(*blank()))
-        grid, context, order = blank()
+        found = self.candidates(image, aim, effort, lambda found: found.priced(*blank(hurried(record.groups))))
+        grid, context, order = blank(record.groups)
         return grid, encode(grid, context, order, found.chooser())
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pqmim.coding.schedule import BAYER, STAGES, Group, known_before, passes, ranks
+from pqmim.coding.schedule import BAYER, STAGES, Group, hurried, known_before, passes, ranks
 
 GROUPS = [Group(0, 3, 4), Group(3, 8, 2), Group(8, 20, 1)]
 
@@ -47,3 +47,9 @@ def test_groups_that_do_not_say_run_all_blocks():
 def test_the_first_pass_always_has_positions():
     for stages in STAGES:
         assert len(passes([Group(0, 1, stages)], 1)[0].positions(1, 1)) == 1
+
+
+def test_hurried_groups_take_a_stage_less_and_never_none():
+    groups = [Group(0, 3, 3, 4), Group(3, 8, 2), Group(8, 20, 1)]
+    assert hurried(groups) == [Group(0, 3, 2, 4), Group(3, 8, 1), Group(8, 20, 1)]
+    assert len(passes(hurried(groups), 20)) == 4 and len(passes(groups, 20)) == 6

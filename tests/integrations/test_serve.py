@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import re
@@ -12,6 +13,8 @@ from PIL import Image
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from pqmim.bitstream.container import read, write
@@ -22,6 +25,7 @@ from pqmim.errors import PqmimError
 from pqmim.image.picture import read_picture
 from pqmim.integrations.serve import Limits, make_app
 from pqmim.integrations.serve.app import PAGE
+from pqmim.integrations.serve.guard import Bodies
 from pqmim.results import Encoded, Received, Rendered
 
 POST = {"Content-Type": "application/octet-stream"}
@@ -291,3 +295,30 @@ def test_formats_that_are_not_read_are_not_opened(client, monkeypatch):
     Image.new("RGB", (200, 100)).save(buffer, "PCX")
     answer = client.post("/api/encode", content=buffer.getvalue(), headers=POST)
     assert answer.status_code == 422 and "not an image of a format that is read" in answer.json()["error"]
+
+
+def test_bodies_that_wait_have_a_limit_in_all_and_make_room_when_answered():
+    def request(size: int) -> Request:
+        async def receive():
+            return {"type": "http.request", "body": bytes(size), "more_body": False}
+
+        return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+    async def story() -> None:
+        bodies = Bodies(Limits(max_bytes=60, max_held=100))
+        async with bodies.of(request(60)) as first:
+            assert len(first) == 60
+            with pytest.raises(HTTPException) as refused:
+                async with bodies.of(request(41)):
+                    pytest.fail("there was no room")
+            assert refused.value.status_code == 503
+            async with bodies.of(request(40)) as second:
+                assert len(second) == 40
+        async with bodies.of(request(60)):
+            pass
+        with pytest.raises(HTTPException) as refused:
+            async with bodies.of(request(61)):
+                pytest.fail("that is too long")
+        assert refused.value.status_code == 413
+
+    asyncio.run(story())

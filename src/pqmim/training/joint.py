@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pqmim.coding.schedule import Group, known_before, passes
+from pqmim.coding.schedule import Group, hurried, known_before, passes
 from pqmim.dial import EFFORT
 from pqmim.encoder import Candidates, Encoder
 from pqmim.models.choice import Aim
@@ -79,15 +79,17 @@ class JointCodec(nn.Module):
         codec, sent = self.codec, active_at(self.active, rate)
         encoder = Encoder(codec.analysis, codec.quantizer, codec.synthesis, half=self.precision.half)
         aim = Aim(rate, self.price_scale * codec.price(rate), sent)
-        found = encoder.candidates(image, aim, effort, lambda found: self._coded(found, rate, sent)[1])
-        return self._coded(found, rate, sent)[0]
+        found = encoder.candidates(
+            image, aim, effort, lambda found: self._coded(hurried(self.groups), found, rate, sent)[1]
+        )
+        return self._coded(self.groups, found, rate, sent)[0]
 
-    def _coded(self, found: Candidates, rate: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
+    def _coded(self, groups: Sequence[Group], found: Candidates, rate: Tensor, sent: Tensor) -> tuple[Tensor, Tensor]:
         """Pass by pass, the cheapest candidates by the bits of the prior (B, h*w, M), and those bits of all of them."""
         codes, told = torch.zeros_like(found.codes[0], dtype=torch.long), torch.zeros_like(found.errors)
         seen, height = self.codec.quantizer.sent(sent), found.height
         width = codes.shape[1] // height
-        for step in passes(self.groups, int(sent.max())):
+        for step in passes(groups, int(sent.max())):
             known = torch.from_numpy(known_before(step, codes.shape[-1], height, width)).T.to(codes.device)
             with self.precision.autocast(codes.device):
                 tokens = self.prior.tokens(codes, known & seen, rate, height, step.blocks).flatten(1, 2)

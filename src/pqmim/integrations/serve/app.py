@@ -22,7 +22,7 @@ from pqmim.errors import PqmimError
 from pqmim.image.picture import DECODER_ERRORS, read_picture, to_pil
 from pqmim.image.picture import FORMATS as READABLE
 from pqmim.integrations.qr import write_qr
-from pqmim.integrations.serve.guard import Guard, Limits, body_of
+from pqmim.integrations.serve.guard import Bodies, Guard, Limits
 from pqmim.integrations.serve.rivals import at_size, available
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def make_app(codec: "Codec", limits: Limits | None = None, hosts: Sequence[str] 
 
     Args:
         codec: does the work, one request at a time.
-        limits: of one request.
+        limits: of requests.
         hosts: names and addresses by which it may be called, beside those of this machine, see `Guard`.
     """
     desk = _Desk(codec, limits or Limits())
@@ -61,6 +61,7 @@ class _Desk:
 
     def __init__(self, codec: "Codec", limits: Limits) -> None:
         self._codec, self._limits = codec, limits
+        self._bodies = Bodies(limits)
         self._lock = asyncio.Lock()
 
     async def about(self, request: Request) -> Response:
@@ -88,9 +89,8 @@ class _Desk:
         options: dict[str, Any] = {
             name: _number(request, name) for name in ("quality", "size", "effort") if _has(request, name)
         }
-        photo = await body_of(request, self._limits)
 
-        def work() -> Response:
+        def work(photo: bytes) -> Response:
             _check_pixels(photo, self._limits.max_pixels)
             start = time.perf_counter()
             encoded = self._codec.encode(photo, max_pixels=self._limits.max_pixels, **options)
@@ -103,14 +103,13 @@ class _Desk:
             }
             return Response(encoded.data, media_type="application/octet-stream", headers=_facts(facts))
 
-        return await self._at_desk(request, work)
+        return await self._with_body(request, work)
 
     async def decode(self, request: Request) -> Response:
         """A file, or its beginning, to a PNG: `?look=0.5`."""
         options: dict[str, Any] = {"look": float(request.query_params["look"])} if _has(request, "look") else {}
-        data = await body_of(request, self._limits)
 
-        def work() -> Response:
+        def work(data: bytes) -> Response:
             start = time.perf_counter()
             received = self._codec.receive(data, max_pixels=self._limits.max_pixels)
             rendered = self._codec.render(received, **options)
@@ -123,29 +122,33 @@ class _Desk:
             }
             return Response(_png(rendered.image), media_type="image/png", headers=_facts(facts))
 
-        return await self._at_desk(request, work)
+        return await self._with_body(request, work)
 
     async def rival(self, request: Request) -> Response:
         """A photo by another codec within a number of bytes: `?name=webp&size=5000`."""
         name, size = request.query_params.get("name", ""), _number(request, "size")
         if name not in available():
             raise HTTPException(404, f"no codec {name!r}")
-        photo = await body_of(request, self._limits)
 
-        def work() -> Response:
+        def work(photo: bytes) -> Response:
             _check_pixels(photo, self._limits.max_pixels)
             rival = at_size(to_pil(read_picture(photo, max_pixels=self._limits.max_pixels).rgb), name, size)
             facts = {"quality": rival.quality, "bytes": len(rival.data)}
             return Response(rival.data, media_type=f"image/{name}", headers=_facts(facts))
 
-        return await self._at_desk(request, work)
+        return await self._with_body(request, work)
 
     async def qr(self, request: Request) -> Response:
         """A file to an SVG of its QR code."""
         if not _has_qr():
             raise HTTPException(404, "QR codes need `pip install '.[qr]'` in a clone of pqmim")
-        data = await body_of(request, self._limits)
-        return Response(await run_in_threadpool(write_qr, data, ".svg"), media_type="image/svg+xml")
+        async with self._bodies.of(request) as data:
+            return Response(await run_in_threadpool(write_qr, data, ".svg"), media_type="image/svg+xml")
+
+    async def _with_body(self, request: Request, work: Callable[[bytes], Result]) -> Result:
+        """What the work makes of the posted bytes, when its turn has come."""
+        async with self._bodies.of(request) as body:
+            return await self._at_desk(request, lambda: work(body))
 
     async def _at_desk(self, request: Request, work: Callable[[], Result]) -> Result:
         """What the work gives, when its turn has come; no work is done for a browser that has gone by then."""

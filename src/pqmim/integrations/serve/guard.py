@@ -2,7 +2,8 @@
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,15 +32,17 @@ BODY = "application/octet-stream"
 
 @dataclass(frozen=True)
 class Limits:
-    """How much one request may ask for.
+    """How much requests may ask for.
 
     Attributes:
         max_bytes: of a posted photo or file.
         max_pixels: of a picture.
+        max_held: bytes of the bodies of all requests that wait or are worked on.
     """
 
     max_bytes: int = 32_000_000
     max_pixels: int = 16_000_000
+    max_held: int = 128_000_000
 
 
 class Guard:
@@ -100,19 +103,37 @@ def _is_own(request: Request) -> bool:
     return site in (None, "same-origin")
 
 
-async def body_of(request: Request, limits: Limits) -> bytes:
-    """The posted bytes.
+class Bodies:
+    """Posted bytes, each kept until its request is answered, and no more than a limit in all.
 
-    Raises:
-        HTTPException: there are none, or more than the limit.
-        ClientDisconnect: the browser has gone.
+    Args:
+        limits: of one request, and of all that wait.
     """
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limits.max_bytes:
-            raise HTTPException(413, f"more than {limits.max_bytes:,} bytes")
-        parts.append(part)
-    if not size:
-        raise HTTPException(400, "nothing was sent")
-    return b"".join(parts)
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = 0
+
+    @asynccontextmanager
+    async def of(self, request: Request) -> AsyncIterator[bytes]:
+        """The posted bytes of a request.
+
+        Raises:
+            HTTPException: there are none, or more than a limit.
+            ClientDisconnect: the browser has gone.
+        """
+        parts, size = [], 0
+        try:
+            async for part in request.stream():
+                size += len(part)
+                self._held += len(part)
+                if size > self._limits.max_bytes:
+                    raise HTTPException(413, f"more than {self._limits.max_bytes:,} bytes")
+                if self._held > self._limits.max_held:
+                    raise HTTPException(503, "too much is waiting to be worked on: try again in a while")
+                parts.append(part)
+            if not size:
+                raise HTTPException(400, "nothing was sent")
+            yield b"".join(parts)
+        finally:
+            self._held -= size
