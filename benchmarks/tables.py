@@ -294,6 +294,19 @@ def _beyond(reference: Curve, rate: float, quality: float) -> str:
     return f"{100 * (rate / same - 1):+.1f} %"
 
 
+def thesis() -> str:
+    """A vector, products and scalars as the quantizer of one codec, by what they need beyond scalars at equal PSNR."""
+    rows = []
+    for variant in result("thesis.json")["variants"]:
+        beyond = (variant[kind].get("bd_rate") for kind in ("refined", "plain"))
+        cells = ["none in common" if value is None else f"{value:+.1f} %" for value in beyond]
+        bpp, psnr = variant["refined"]["bpp"], variant["refined"]["psnr"]
+        reached = f"{bpp[0]:.3f} to {bpp[-1]:.3f}", f"{psnr[0]:.1f} to {psnr[-1]:.1f}"
+        rows.append([variant["words"], str(variant["sub_quantizers"]), str(variant["widest"]), *reached, *cells])
+    head = ["quantizer", "M", "channels of the widest", "bpp", "PSNR, dB", "refined, against scalars", "not refined"]
+    return markdown(head, rows)
+
+
 def ablation_start() -> str:
     return _ablation("start", "transforms start as")
 
@@ -333,7 +346,7 @@ TABLES: dict[str, Callable[[], str]] = {
     for table in (
         *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed, portability),
         *(tiny, prefix, completion, realism, beside, look_dial),
-        *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint),
+        *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint, thesis),
     )
 }
 

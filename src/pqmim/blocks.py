@@ -106,6 +106,12 @@ def blend(table: Floats, level: float) -> Floats:
     return row
 
 
+def prolonged(table: Floats, level: float) -> Floats:
+    """The same, which goes on below level 0 on the line of the first two rows."""
+    beyond: Floats = np.float32(min(level, 0.0)) * (table[min(1, len(table) - 1)] - table[0])
+    return blend(table, level) + beyond
+
+
 def blocks_of(tensors: Mapping[str, NDArray[Any]], name: str) -> list[Block]:
     """The blocks in tensors whose names begin with `name`, in order."""
     count = sum(key.startswith(f"{name}.") and key.endswith(".scale") for key in tensors)

@@ -3,7 +3,8 @@
 quality   what people turn: a whole number, 0 (smallest file) to 100 (best picture).
 rate      where the models stand for a quality: fractional, from 0 (the most bits) to the number of levels. A release
           maps qualities to rates.
-level     index into the gains of the transforms: max(0, rate - 1). Rates 0 to 1 share level 0 and differ in price.
+level     rate - 1: an index into the gains of the transforms. Below 0 the transforms stay at level 0, and the steps of the
+          quantizer get finer, on the line of the first two levels.
 lambda    what training pays for one bit a sample at a level, in mean squared error; a pixel has three samples.
 price     what the encoder pays for one bit at a quality, in squared error summed over pixels and colours.
 size      bytes of a whole file; bpp is the same in bits for each pixel of the picture.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pqmim.bitstream.header import Header, Kind
-from pqmim.blocks import Floats, Noise, as_float, blend, blocks_of, through
+from pqmim.blocks import Floats, Noise, as_float, blend, blocks_of, prolonged, through
 from pqmim.coding.grid import Grid
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class NumpySynthesis:
             yield doubled.reshape(2 * len(part), 2 * part.shape[1], -1)
 
     def _latents(self, vectors: Iterator[Floats], level: float) -> Iterator[Floats]:
-        step = np.exp(blend(self._log_step, level))
+        step = np.exp(prolonged(self._log_step, level))
         for part in vectors:
             z = np.empty_like(part)
             z[..., self._order] = part
@@ -339,5 +339,5 @@ def finished(image: Image.Image, header: Header) -> Image.Image:
 
 
 def level_of(rate: float) -> float:
-    """Fractional level of gains at a fractional rate: rates 0 to 1 share level 0 and differ in price alone."""
-    return max(0.0, rate - 1)
+    """Fractional level at a fractional rate: see `models.quantizer.level_of_rate`."""
+    return rate - 1

@@ -76,8 +76,8 @@ def test_candidates_begin_with_what_is_assigned(quantizer):
     assert (sent[0] != sent[1]).all() and (sent[0] != sent[2]).all() and (sent[1] != sent[2]).all()
 
 
-def test_the_two_highest_rates_share_their_gains():
-    assert level_of_rate(torch.tensor([0.0, 0.5, 1.0, 1.5, 3.0])).tolist() == [0, 0, 0, 0.5, 2]
+def test_a_level_is_one_below_its_rate():
+    assert level_of_rate(torch.tensor([0.0, 0.5, 1.0, 1.5, 3.0])).tolist() == [-1, -0.5, 0, 0.5, 2]
 
 
 def test_dimensions_follow_the_spectrum():

@@ -20,7 +20,7 @@ class ProductQuantizer(nn.Module):
     """Codebooks of `dimensions` (M sizes), over latent channels in `order`, for L rate levels.
 
     `log_gain` and `log_step` (L, C) scale the latent into and out of codebook units, in which
-    neighbouring codewords are about 1 apart.  `codebook` (M, K, D) is zero padded to the largest D;
+    neighbouring codewords are about 1 apart; below level 0 they are prolonged.  `codebook` (M, K, D) is zero padded to the largest D;
     `log2_probability` (L + 1, M, K) are the static frequencies of each rate (see `level_of_rate`).
     """
 
@@ -42,13 +42,13 @@ class ProductQuantizer(nn.Module):
 
     def scaled(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) in codebook units, channels in order: (B, h*w, C)."""
-        return (z.float() * blend(self.log_gain, level).exp())[:, self.order].flatten(2).transpose(1, 2)
+        return (z.float() * prolonged(self.log_gain, level).exp())[:, self.order].flatten(2).transpose(1, 2)
 
     def restored(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Inverse of `scaled`, up to what `log_step` learned: a latent (B, C, h, w)."""
         z = torch.empty_like(y.transpose(1, 2))
         z[:, self.order] = y.transpose(1, 2)
-        return z.view(*z.shape[:2], height, -1) * blend(self.log_step, level).exp()
+        return z.view(*z.shape[:2], height, -1) * prolonged(self.log_step, level).exp()
 
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
@@ -60,7 +60,7 @@ class ProductQuantizer(nn.Module):
 
     def worth(self, level: Tensor) -> Tensor:
         """The same for each channel, in order: (B, C)."""
-        return blend(self.log_step, level).exp()[:, self.order, 0, 0].square()
+        return prolonged(self.log_step, level).exp()[:, self.order, 0, 0].square()
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codewords of codes (B, h*w, M), channels in order as `restored` takes them: (B, h*w, C)."""
@@ -141,9 +141,18 @@ def channels_of(table: Tensor, codes: Tensor, slot: Tensor) -> Tensor:
     return rows.take(codes[..., slot // width].long() + torch.arange(len(slot), device=codes.device) * codewords)
 
 
+def prolonged(table: Tensor, level: Tensor) -> Tensor:
+    """The rows of `table` (L, C) at fractional levels (B,), which go on below 0 on the line of the first two: (B, C, 1, 1)."""
+    beyond = level.clamp(max=0)[:, None, None, None].to(table.dtype)
+    return blend(table, level) + beyond * (table[min(1, len(table) - 1)] - table[0])[:, None, None]
+
+
 def level_of_rate(rate: Tensor) -> Tensor:
-    """Fractional level of gains at fractional rates, 0 the highest: rates 0 to 1 share level 0 and differ in price alone."""
-    return (rate - 1).clamp(min=0)
+    """Fractional level at fractional rates, 0 the highest.
+
+    Rates below 1 have levels below 0: there transforms stay at level 0, and the quantizer's gains go on (see `prolonged`).
+    """
+    return rate - 1
 
 
 def _slots(dimensions: list[int], width: int) -> Tensor:

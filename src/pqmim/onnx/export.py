@@ -1,6 +1,7 @@
 """Writes the graphs, and runs them once to see that they say the same."""
 
 import os
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +22,8 @@ from pqmim.release import Release
 OPSET = 18
 SHAPES = ((9, 11), (1, 1), (3, 17))
 """Grids of the self-test: windows that are cut on every side."""
+LEVELS = -0.5, 1.3
+"""Levels of the self-test: one below the first, and one between two."""
 
 
 def export(release: Release, folder: str | os.PathLike[str], test: bool = True) -> dict[str, Path]:
@@ -78,9 +81,9 @@ def check_synthesis(synthesis: torch.nn.Module, sizes: Any, path: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
-    for height, width in SHAPES:
+    for (height, width), at in product(SHAPES, LEVELS):
         z = torch.randn(1, int(sizes["latent"]), height, width, generator=torch.Generator().manual_seed(0)) * 20
-        level = torch.tensor([1.3])
+        level = torch.tensor([at])
         with torch.inference_mode():
             expected = synthesis(z, level).numpy()
         [found] = session.run(None, {"z": z.numpy(), "level": level.numpy()})

@@ -15,8 +15,8 @@ class Pixels(nn.Module):
         self.synthesis = synthesis
 
     def forward(self, z: Tensor, level: Tensor) -> Tensor:
-        """Pixels (1, 3, 16 h, 16 w) of latents at a level (1,), from 0 to the last one; not clamped."""
-        x = z
+        """Pixels (1, 3, 16 h, 16 w) of latents at a level (1,), up to the last one; not clamped."""
+        x, level = z, level.clamp(min=0)  # below level 0 only the steps of latents get finer
         for block in self.synthesis.coarse:
             x = _through(block, x, level)
         x = F.pixel_shuffle(F.conv2d(x, self.synthesis.split[:, :, None, None]), 2)

@@ -204,7 +204,7 @@ class Recipe(BaseRecipe):
     kind: Literal["pqmim"] = "pqmim"
     """What is trained."""
     finest: float = Field(gt=0)
-    """The price of a bit at quality 100, where gains are those of the first lambda."""
+    """The price of a bit at rate 0, where steps are finer than those of the first lambda."""
     dial: list[float] | None = Field(None, min_length=2)
     """Rates at qualities evenly apart, from 100 down to 0, straight lines between; rate 1 has the first lambda.
 

@@ -218,7 +218,7 @@ def _grids(proxy: ProxyCodec, batches: list[tuple[Tensor, Tensor]]) -> list[Tens
     for z, rate in batches:
         level = level_of_rate(rate)
         symbols = proxy.proxy.quantize(z, level)[1].round()
-        grids[int(level[0])].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
+        grids[max(0, int(level[0]))].append(symbols.permute(0, 2, 3, 1).flatten(0, 2))
     return [torch.cat(grid) for grid in grids]
 
 
