@@ -1,4 +1,4 @@
-"""Tables of how real pictures look: codecs at equal rates, models of one rate, and the dial between the looks."""
+"""Tables of how real pictures look: codecs at equal rates, and models of one rate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +6,6 @@ from typing import Any
 from table_parts import NAMES, OWN, markdown, result
 
 OTHER = ("setting", "bpp")  # of a row of perceptual.json, beside the measures
-DIAL = {"pqmim": "0, faithful", "pqmim-look25": "0.25", "pqmim-look50": "0.5", "pqmim-look75": "0.75"}
-DIAL |= {"pqmim-vivid": "1, vivid"}
-BETWEEN = [name for name, words in DIAL.items() if not words.endswith(("faithful", "vivid"))]
-DIAL_RATE = "0.15"
 
 
 def realism() -> str:
@@ -19,8 +15,6 @@ def realism() -> str:
     measures, rows = list(next(iter(next(iter(rates.values())).values()))), []
     for rate, codecs in rates.items():
         for name, cells in codecs.items():
-            if name in BETWEEN:
-                continue
             values = [f"{cells[measure]['value']:.3g}" for measure in measures]
             rows.append([f"{rate} bpp", OWN.get(name) or NAMES.get(name, name), *values])
             if cells := found["against"][rate].get(name):
@@ -40,23 +34,11 @@ def beside() -> str:
     for name, cells, own in models:
         rate = f"{own['bpp']:.3f} bpp"
         rows.append([rate, NAMES.get(name, name), *(f"{own[measure]:.3g}" for measure in measures)])
-        for other in (codec for codec in cells if codec not in (*OTHER, *BETWEEN)):
+        for other in (codec for codec in cells if codec not in OTHER):
             told = cells[other]
             rows.append([rate, OWN.get(other, other), *(f"{told[measure]['value']:.3g}" for measure in measures)])
             rows.append(["", "against it", *(_gain(told[measure]) for measure in measures)])
     return markdown(["rate", "codec", *measures], rows)
-
-
-def look_dial() -> str:
-    """Perceptual measures over the dial between the looks, at one rate."""
-    found = result("perceptual.json")["at"][DIAL_RATE]
-    measures = list(found["pqmim"])
-    rows = [
-        [words, *(f"{found[name][measure]['value']:.3g}" for measure in measures)]
-        for name, words in DIAL.items()
-        if name in found
-    ]
-    return markdown([f"look, at {DIAL_RATE} bpp", *measures], rows)
 
 
 def _gain(cell: Mapping[str, Any]) -> str:

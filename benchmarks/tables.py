@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from machine_tables import portability, speed, speed_units
-from realism_tables import beside, look_dial, realism
+from realism_tables import beside, realism
 from scipy.interpolate import PchipInterpolator
 from table_parts import NAMES, OWN, ROOT, markdown, result
 
@@ -345,7 +345,7 @@ TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
         *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed, portability),
-        *(tiny, prefix, completion, realism, beside, look_dial),
+        *(tiny, prefix, completion, realism, beside),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint, thesis),
     )
 }

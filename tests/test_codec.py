@@ -44,10 +44,22 @@ def test_quality_is_a_dial(codec, photo):
 
 def test_the_lowest_qualities_are_coded_at_half_the_size_where_it_costs_less(codec, photo):
     stripes = np.where(np.indices((64, 96))[1] // 2 % 2, 220, 20).astype(np.uint8)  # half the size leaves none
-    smooth, striped = codec.encode(photo, 5, effort=0), codec.encode(np.dstack([stripes] * 3), 12, effort=0)
+    smooth, striped = codec.encode(photo, 8, effort=0), codec.encode(np.dstack([stripes] * 3), 12, effort=0)
     assert (smooth.scale, striped.scale, smooth.trials) == (1, 0, 2)
     assert read(smooth.data).header.scale == 1 and codec.codes(smooth.data).shape[1:] == (3, 5)
     assert codec.decompress(smooth.data).size == (144, 96)
+
+
+def test_edges_between_full_colours_are_coded_where_codewords_reach_them(codec, photo):
+    """They lie beyond the codewords of the finest steps; a photo does not."""
+    full = np.array([[0, 0, 255], [255, 0, 0], [0, 255, 0], [255, 0, 255], [0, 0, 0], [255, 255, 255]], np.uint8)
+    squares = full.reshape(2, 3, 3).repeat(64, 0).repeat(64, 1)
+    fine, coarse = codec.encode(squares, 100, effort=0), codec.encode(squares, 85, effort=0)
+    assert (fine.quality, fine.trials) == (91, 2) and codec.encode(photo, 100, effort=0).quality == 100
+    errors = [psnr(np.asarray(codec.decompress(one.data)), squares) for one in (fine, coarse)]
+    assert errors[0] > errors[1] - 0.5
+    sized = codec.encode(squares, size=30_000, effort=0)
+    assert sized.quality == 91 and "quality 91 takes no more" in sized.notes[-1]
 
 
 def test_targets_are_reached_at_the_lowest_quality(codec, photo):

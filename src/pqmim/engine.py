@@ -109,6 +109,20 @@ class Engine:
             image = torch.tensor(rgb, device=self._settings.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
             return self._encoder.encode(image, quality, effort, self.release.record, self.reception.prior)
 
+    @property
+    def reaching(self) -> int:
+        """The highest quality at which codebooks reach whatever a picture can hold: steps get finer above it."""
+        return max((quality for quality, rate in enumerate(self.release.record.rates) if rate >= 1), default=100)
+
+    def at_ends(self, grid: Grid) -> bool:
+        """Whether a code of a single channel is the first or the last of its codewords, so that it may have meant more."""
+        codebook, dimensions = self.release.part("quantizer")["codebook"], self.release.record.dimensions
+        for m in (m for m in range(grid.active) if dimensions[m] == 1):
+            words = codebook[m, :, 0]
+            if np.isin(grid.codes[m], (words.argmin(), words.argmax())).any():
+                return True
+        return False
+
     def decode(self, container: Container) -> Grid:
         """What the bytes of a file determine."""
         with self.shielded():

@@ -112,6 +112,9 @@ class Sender:
         quality, payload = dial.fit(
             lambda quality: self._coded(quality, scale).payload, room, coded_size[0] * coded_size[1]
         )
+        if self._beyond(quality, scale):
+            quality = self._engine.reaching
+            payload = self._coded(quality, scale).payload
         header = replace(empty, quality=quality, scale=scale)
         data = write(header, payload[:room], {}, b"")
         return self._encoded(data, header, [*notes, *_unfilled(data, size, f"quality {quality}")])
@@ -148,11 +151,16 @@ class Sender:
 
     def _best(self, quality: int) -> Coded:
         """The cheapest, in squared error and bits at the price of the quality, of the settings that stand for it."""
-        settings = dial.settings(quality)
-        coded = [self._coded(*setting) for setting in settings]
+        coded = [self._coded(*setting) for setting in dial.settings(quality)]
+        if self._beyond(quality, 0):
+            coded.append(self._coded(self._engine.reaching, 0))
         if len(coded) == 1:
             return coded[0]
         return min(coded, key=lambda one: self._cost(one, self._engine.release.record.prices[quality]))
+
+    def _beyond(self, quality: int, scale: int) -> bool:
+        """Whether steps are so fine that what was meant lies beyond the codewords, as at edges between full colours."""
+        return quality > self._engine.reaching and self._engine.at_ends(self._coded(quality, scale).grid)
 
     def _cost(self, coded: Coded, price: float) -> float:
         error = self._shown(coded).astype(np.float32) - self._picture.rgb
