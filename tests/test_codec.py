@@ -55,6 +55,7 @@ def test_edges_between_full_colours_are_coded_where_codewords_reach_them(codec, 
     full = np.array([[0, 0, 255], [255, 0, 0], [0, 255, 0], [255, 0, 255], [0, 0, 0], [255, 255, 255]], np.uint8)
     squares = full.reshape(2, 3, 3).repeat(64, 0).repeat(64, 1)
     fine, coarse = codec.encode(squares, 100, effort=0), codec.encode(squares, 85, effort=0)
+    assert fine.notes == ("coded at quality 91: finer steps do not reach all of its colours",) and not coarse.notes
     assert (fine.quality, fine.trials) == (91, 2) and codec.encode(photo, 100, effort=0).quality == 100
     errors = [psnr(np.asarray(codec.decompress(one.data)), squares) for one in (fine, coarse)]
     assert errors[0] > errors[1] - 0.5

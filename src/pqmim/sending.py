@@ -65,7 +65,15 @@ class Sender:
 
     def at_quality(self, quality: int) -> Encoded:
         """The file of a quality."""
-        return self._flat() or self._framed(self._best(quality))
+        flat = self._flat()
+        if flat:
+            return flat
+        coded = self._best(quality)
+        encoded = self._framed(coded)
+        if coded.header.quality < quality:
+            note = f"coded at quality {coded.header.quality}: finer steps do not reach all of its colours"
+            encoded = replace(encoded, notes=(*encoded.notes, note))
+        return encoded
 
     def at_target(self, measure: Measure, target: float) -> Encoded:
         """The file of the lowest quality whose picture `measure` finds to be `target` or more."""
