@@ -1,7 +1,5 @@
 """Choosing codes: refinement lowers what a file costs in pixels and bits, and its parts do what they say."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -116,28 +114,38 @@ def test_aims_move_to_where_pixels_want_them():
     worth = torch.tensor([[1.0, 1.0, 3.0]])
     aim, slope = torch.tensor([[[1.5, 1.0, 1.0]]]), torch.tensor([[[4.0, -2.0, 6.0]]])
     wanted = aim / 2 - slope / (2 * worth)
-    once = encoder.followed(Halves(), worth, aim, lambda y: (slope * y).sum(), [0.3])
+    once = encoder.followed(Halves(), worth, aim, lambda y: (slope * y).sum(), [torch.tensor([0.3])])
     torch.testing.assert_close(once, aim + 0.3 * (wanted - aim))
-    wants_nothing = encoder.followed(Halves(), worth, aim, lambda y: (worth * (y - aim).square()).sum(), [0.3, 0.1])
+    wants_nothing = encoder.followed(
+        Halves(), worth, aim, lambda y: (worth * (y - aim).square()).sum(), [torch.ones(1)]
+    )
     torch.testing.assert_close(wants_nothing, aim)
 
 
 def test_every_step_goes_a_part_of_what_is_left():
     worth, goal = torch.ones(1, 3), torch.tensor([[[4.0, -2.0, 6.0]]])
-    steps = [0.3, 0.2, 0.05]
-    aim = encoder.followed(Halves(), worth, torch.zeros(1, 1, 3), lambda y: (y - goal).square().sum(), steps)
-    torch.testing.assert_close(aim, goal * (1 - math.prod(1 - size for size in steps)))
+    steps = torch.tensor([[0.3], [0.2], [0.05]])  # of one picture
+    aim = encoder.followed(Halves(), worth, torch.zeros(1, 1, 3), lambda y: (y - goal).square().sum(), list(steps))
+    torch.testing.assert_close(aim, goal * (1 - (1 - steps).prod()))
+
+
+def test_low_rates_take_smaller_steps_and_each_picture_has_its_own():
+    rates = torch.tensor([0.2, 1.0, 2.3, 3.6, 5.0])
+    steps = torch.stack(encoder.steps_at(rates, 3))
+    expected = [[0.42, 0.2198, 0.115], [0.2825, 0.1508, 0.0805], [0.145, 0.0817, 0.046]]  # at 1, 2.3 and 3.6
+    torch.testing.assert_close(steps.T, torch.tensor(expected)[[0, 0, 1, 2, 2]], atol=1e-4, rtol=0)
+    assert encoder.steps_at(rates, 0) == [] and encoder.steps_at(rates, 1)[0].tolist() == steps[0].tolist()
 
 
 @pytest.mark.parametrize(
     "effort, before, after",
-    [(0, [], []), (1, [0.3], []), (2, [0.3], [0.08]), (5, [0.3, 0.2156, 0.1549], [0.1113, 0.08])],
+    [(0, [], []), (1, [0.145], []), (2, [0.145], [0.046]), (5, [0.145, 0.1088, 0.0817], [0.0613, 0.046])],
 )
 def test_steps_get_smaller_and_the_prior_is_asked_half_way(codec, photo, monkeypatch, effort, before, after):
     taken, asked = [], []
 
     def followed(choice, worth, aim, error, steps):
-        taken.append(steps)
+        taken.append([step.item() for step in steps])
         return aim
 
     def bits(found):
@@ -147,7 +155,7 @@ def test_steps_get_smaller_and_the_prior_is_asked_half_way(codec, photo, monkeyp
     monkeypatch.setattr(encoder, "followed", followed)
     own = codec.engine_of(read(codec.compress(photo, 50, effort=0)))._encoder
     image = torch.tensor(photo).permute(2, 0, 1)[None]
-    aim = Aim.of(3.0, 400.0, 60, torch.device("cpu"))
+    aim = Aim.of(4.0, 400.0, 60, torch.device("cpu"))
     taken.clear()
     own.candidates(image, aim, effort, bits)
     assert taken == [pytest.approx(before, abs=1e-4)] + [pytest.approx(after, abs=1e-4)] * bool(after)

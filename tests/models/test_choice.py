@@ -119,9 +119,9 @@ def test_errors_are_in_bits(choice):
 def test_a_soft_choice_weighs_candidates_by_their_cost(choice):
     even, dear = torch.tensor([[[1.0, 0.0, 0.0]]]), torch.tensor([[[1.5, 5.0, 5.0]]])
     assert choice.mean(even)[0, 0].tolist() == pytest.approx([1.0, 1.0, 1.0])
-    share = 1 / (1 + 2 ** -((1.5**2 - 0.5**2) / 2 * 1.5))  # of codeword 2, which is 0.5 away, where 0 is 1.5
+    share = 1 / (1 + 2 ** -((1.5**2 - 0.5**2) / 2 / 0.64))  # of codeword 2, which is 0.5 away, where 0 is 1.5
     assert choice.mean(dear)[0, 0, 0].item() == pytest.approx(2 * share)
-    errors, bits = 1.5 * choice.errors(dear)[:, 0, 0, 1], 0.375 * torch.tensor([40.0, 2.0])
+    errors, bits = choice.errors(dear)[:, 0, 0, 1] / 0.64, 0.33 * torch.tensor([40.0, 2.0])
     share = (2 ** -(errors + bits)).tolist()
     expected = (6 * share[0] + share[1]) / sum(share)
     assert choice.mean(dear)[0, 0, 1:].tolist() == pytest.approx([expected, expected])

@@ -43,8 +43,8 @@ class Softness:
     likeliest: int
 
 
-BY_STATIC = Softness(2 / 3, 0.375, 4)  # the candidates that are cheapest come first
-BY_PRIOR = Softness(0.8, 0.5, MOST_FEW)
+BY_STATIC = Softness(0.64, 0.33, 4)  # the candidates that are cheapest come first
+BY_PRIOR = Softness(0.8, 0.76, MOST_FEW)
 
 
 @dataclass(frozen=True)

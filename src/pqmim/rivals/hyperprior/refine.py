@@ -1,20 +1,21 @@
 """The encoder's refinement, for the hyperprior: what our own encoder does with codewords, with the integers of a latent.
 
 What an integer aims at follows the pixels in a few steps; each step looks at the picture of a soft choice among the
-integers nearby.  Prices are those of our own encoder (`SoftChoice`), steps those that it had before it asked its prior
-half way: an integer's bits depend on its place from the first step on here.
+integers nearby.  Prices and steps are those that our own encoder had before it asked its prior half way, and before they
+were tuned rate by rate: an integer's bits depend on its place from the first step on here.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pqmim.encoder import FEW, LAST_PRICE
-from pqmim.models.choice import BY_STATIC, LN2
+from pqmim.models.choice import LN2
 from pqmim.models.transforms import blend
 from pqmim.rivals.hyperprior.model import MeanScaleHyperprior, logistic_bits
 
 FIRST_STEP, LAST_STEP = 0.3, 0.1  # of the way to where the pixels pull
+SOFT_PRICE, SOFT_PART, LIKELIEST = 2 / 3, 0.375, 4  # of a soft choice, see `models.choice.Softness`
+FEW, LAST_PRICE = 8, 0.75  # integers that are looked at, and the price of a bit in the end
 NEAR = (-3, -2, -1, 0, 1, 2, 3)  # integers about the rounded residual that are looked at, beside 0
 
 
@@ -37,8 +38,8 @@ def refined(
     candidates, bits = _candidates(y - mean, scale, weight)  # (F, 1, C, h, w) each
     aim = y - mean
     for step in np.linspace(FIRST_STEP, LAST_STEP, steps).tolist():
-        few = candidates[: BY_STATIC.likeliest]
-        cost = (few - aim).square() * weight / BY_STATIC.price + BY_STATIC.part * bits[: BY_STATIC.likeliest]
+        few = candidates[:LIKELIEST]
+        cost = (few - aim).square() * weight / SOFT_PRICE + SOFT_PART * bits[:LIKELIEST]
         soft = ((-LN2 * cost).softmax(0) * few).sum(0)
         aim = aim + step * (soft - _slope(model, image, soft + mean, level) / (2 * worth) - aim)
     cost = (candidates - aim).square() * weight / LAST_PRICE + bits
