@@ -81,7 +81,7 @@ def figure(words: Sequence[str]) -> str:
     kind, *rest = words
     if kind == "bd":
         measure, reference, band, *codec = rest
-        row = bands_on_kodak(measure)[reference.replace("_", " ")][band]
+        row = bands_on("kodak", measure)[reference.replace("_", " ")][band]
         return f"{row.percent[codec[0] if codec else 'pqmim']:+.1f} %"
     if kind == "units":
         name, size, way, form = rest
@@ -107,26 +107,48 @@ def loose_figures(text: str) -> list[str]:
 
 
 @cache
-def bands_on_kodak(measure: str) -> dict[str, dict[str, Row]]:
-    """BD-rates of what was measured on Kodak, against all references, in all bands."""
-    measured = result("kodak/codecs.json")["codecs"]
+def bands_on(photos: str, measure: str) -> dict[str, dict[str, Row]]:
+    """BD-rates of what was measured on a set of photos, against all references, in all bands."""
+    measured = result(f"{photos}/codecs.json")["codecs"]
     codecs = {name: measured[name] for name in COLUMNS if name in measured}
-    published = chosen(read_published(ROOT / "results" / "published" / "kodak.json"), PUBLISHED)
-    return bd_tables(codecs, published, measure)
+    path = ROOT / "results" / "published" / f"{photos}.json"
+    return bd_tables(codecs, chosen(read_published(path), PUBLISHED) if path.exists() else {}, measure)
 
 
 def bd_psnr() -> str:
-    """What the codecs need beyond each reference at equal PSNR, band by band."""
-    return _bands("psnr")
+    """What the codecs need beyond each reference on Kodak at equal PSNR, band by band."""
+    return _bands("kodak", "psnr")
 
 
 def bd_msssim() -> str:
     """The same at equal MS-SSIM."""
-    return _bands("ms_ssim")
+    return _bands("kodak", "ms_ssim")
 
 
-def _bands(measure: str) -> str:
-    rows, tables = [], bands_on_kodak(measure)
+def cq100_psnr() -> str:
+    """The same on photos of CQ100 at equal PSNR."""
+    return _bands("cq100", "psnr")
+
+
+def cq100_msssim() -> str:
+    """The same on photos of CQ100 at equal MS-SSIM."""
+    return _bands("cq100", "ms_ssim")
+
+
+def cq100_photos() -> str:
+    """What pqmim needs beyond both AVIFs on each photo of CQ100 at equal PSNR, the best first."""
+    codecs = result("cq100/codecs.json")["codecs"]
+    found = {name: per_photo_bd_rates(codecs, (name, "pqmim")) for name in ("avif-444", "avif")}
+    photos = sorted(found["avif-444"], key=lambda photo: found["avif-444"][photo] or 0.0)
+    rows = [
+        [photo, *("" if (one := rates[photo]) is None else f"{one:+.0f} %" for rates in found.values())]
+        for photo in photos
+    ]
+    return markdown(["photo", *(f"against {REFERENCES[name]}" for name in found)], rows)
+
+
+def _bands(photos: str, measure: str) -> str:
+    rows, tables = [], bands_on(photos, measure)
     names = list(next(iter(next(iter(tables.values())).values())).percent)
     codecs = [name for name in COLUMNS if name in {*names, *tables}]
     for reference, bands in tables.items():
@@ -344,7 +366,20 @@ def _ablation(part: str, name: str, head: Sequence[str] = (), facts: Sequence[Se
 TABLES: dict[str, Callable[[], str]] = {
     table.__name__: table
     for table in (
-        *(bd_psnr, bd_msssim, intervals, rivals, dial, entropy, sizes, speed, portability),
+        *(
+            bd_psnr,
+            bd_msssim,
+            intervals,
+            dial,
+            cq100_psnr,
+            cq100_msssim,
+            cq100_photos,
+            rivals,
+            entropy,
+            sizes,
+            speed,
+            portability,
+        ),
         *(tiny, prefix, completion, realism, beside),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint, thesis),
     )
