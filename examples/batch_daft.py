@@ -1,11 +1,12 @@
-"""A table of photos to Parquet, by Daft: `pip install daft .` in a clone.
+"""A table of photos to Parquet, by Daft: `pip install 'daft>=0.7' .` in a clone.
 
-    python examples/batch_daft.py 'photos/*.jpg' small.parquet
+    python examples/batch_daft.py 'photos/*.jpg' small.parquet --workers 2
 
 Daft reads from and writes to object stores by the same line.
 """
 
 import argparse
+import os
 from typing import Any
 
 from pqmim.batch import Compress
@@ -16,27 +17,30 @@ def main() -> None:
     parser.add_argument("glob")
     parser.add_argument("target")
     parser.add_argument("-q", "--quality", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
     args = parser.parse_args()
 
     import daft
-    from daft import DataType, Series, col
+    from daft import DataType, col
 
     fields = {"sha256": DataType.string(), "data": DataType.binary(), "bpp": DataType.float64()}
     kind = DataType.struct(fields | {"error": DataType.string()})
 
-    @daft.udf(return_dtype=kind)
+    @daft.cls(use_process=True, max_concurrency=args.workers)
     class Small:
         """Opens the codec once a process."""
 
-        def __init__(self) -> None:
-            self.compress = Compress(args.quality, effort=0)
+        def __init__(self, quality: int) -> None:
+            self.compress = Compress(quality, effort=0)
 
-        def __call__(self, paths: Series, photos: Series) -> list[dict[str, Any]]:
-            rows = [self.compress.row(*pair) for pair in zip(paths.to_pylist(), photos.to_pylist(), strict=True)]
-            return [{name: row[name] for name in (*fields, "error")} for row in rows]
+        @daft.method(return_dtype=kind)
+        def row(self, path: str, photo: bytes) -> dict[str, Any]:
+            found = self.compress.row(path, photo)
+            return {name: found[name] for name in ("sha256", "data", "bpp", "error")}
 
-    photos = daft.from_glob_path(args.glob).with_column("bytes", col("path").url.download(on_error="null"))
-    photos.with_column("small", Small(col("path"), col("bytes"))).select("path", "small").write_parquet(args.target)
+    photos = daft.from_glob_path(args.glob).with_column("bytes", col("path").download(on_error="null"))
+    small = Small(args.quality).row(col("path"), col("bytes"))
+    photos.with_column("small", small).select("path", "small").write_parquet(args.target)
 
 
 if __name__ == "__main__":
