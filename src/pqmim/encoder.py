@@ -42,7 +42,7 @@ from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
 from pqmim.release import Record
 
 FEW = 6  # cheapest codewords by static frequencies, among which all choices are made
-RATES = 1.0, 3.6  # between which steps get smaller: files of few bits take a more careful search
+STEP_RATES = 1.0, 3.6  # between which steps get smaller: files of few bits take a more careful search
 FIRST_STEP, LAST_STEP = (0.42, 0.145), (0.115, 0.046)  # of the way to where the pixels pull, at these rates
 LAST_PRICE = 0.75  # of a bit, for a refined aim: it has kept away from what costs too much already
 TILE, MARGIN = 64, 4  # latent positions worked on at once, to bound memory, and those around them that are looked at
@@ -243,7 +243,7 @@ def followed(
 
 def steps_at(rate: Tensor, count: int) -> list[Tensor]:
     """`count` steps (B,) at rates (B,), by equal factors from the first to the last."""
-    share = ((rate - RATES[0]) / (RATES[1] - RATES[0])).clamp(0, 1)
+    share = ((rate - STEP_RATES[0]) / (STEP_RATES[1] - STEP_RATES[0])).clamp(0, 1)
     first, last = ((start + share * (end - start)).log() for start, end in (FIRST_STEP, LAST_STEP))
     return [torch.lerp(first, last, i / max(1, count - 1)).exp() for i in range(count)]
 
