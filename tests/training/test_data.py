@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 
 from pqmim.errors import InvalidImage
+from pqmim.training import graphics
 from pqmim.training.data import LARGE, Photos, is_held_back, patches
-from pqmim.training.recipe import Augment
+from pqmim.training.recipe import Augment, Colourful
 from pqmim.training.resident import ResidentPhotos
 from pqmim.training.validation import held_back, psnr, to_images
 
@@ -125,16 +126,45 @@ def test_colour_is_changed_mildly(few):
         assert (np.abs(crop.colour @ [127.5, 127.5, 127.5, 1] / 127.5 - 1) <= 0.1**2 + 0.2 + 1e-9).all()  # of mid-grey
 
 
+def test_shares_of_crops_have_full_colours(few):
+    photos = Photos(few, augment=Augment(), colourful=Colourful(stretched=0.5, drawings=0.2))
+    drawn = photos.draw(200, 64, (1,))
+    assert 20 < sum(crop.drawing is not None for crop in drawn) < 60
+    stretched = [crop.colour for crop in drawn if crop.colour is not None]
+    assert 70 < len(stretched) < 130
+    for colour in stretched:
+        assert np.allclose(colour @ [127.5, 127.5, 127.5, 1], 127.5)  # mid-grey stays
+    crops, colour = photos.crops(200, 64, (1,)), {True: [], False: []}
+    for crop, pixels in zip(drawn, crops):
+        if crop.drawing is not None:
+            assert np.array_equal(pixels, graphics.draw(64, crop.drawing))
+        else:
+            colour[crop.colour is not None].append(np.ptp(pixels, axis=-1).mean())
+    assert np.mean(colour[True]) > 1.2 * np.mean(colour[False])
+
+
+def test_drawings_differ_by_seed_and_are_flat():
+    drawings = [graphics.draw(96, seed) for seed in range(12)]
+    assert np.array_equal(drawings[3], graphics.draw(96, 3))
+    for number, drawing in enumerate(drawings):
+        assert drawing.shape == (96, 96, 3) and drawing.dtype == np.uint8
+        assert len(np.unique(drawing.reshape(-1, 3), axis=0)) > 1
+        assert (drawing[:, 1:] == drawing[:, :-1]).all(-1).mean() > 0.6  # most neighbours are alike
+        assert not any(np.array_equal(drawing, other) for other in drawings[:number])
+
+
+@pytest.mark.parametrize("colourful", [None, Colourful(stretched=0.3, drawings=0.2)])
 @pytest.mark.parametrize("augment", [None, Augment(flip=True, scale=0.5), Augment(flip=True, scale=0.5, colour=0.1)])
 @pytest.mark.parametrize("size", [64, 192])  # made smaller, made larger
-def test_resident_photos_are_cropped_alike(few, augment, size):
-    host = Photos(few, augment=augment)
-    device = ResidentPhotos(few, "cpu", augment=augment)
+def test_resident_photos_are_cropped_alike(few, augment, colourful, size):
+    host = Photos(few, augment=augment, colourful=colourful)
+    device = ResidentPhotos(few, "cpu", augment=augment, colourful=colourful)
     crops, wanted = device.crops(12, size, (3, 1)), host.crops(12, size, (3, 1))
     assert crops.dtype == torch.uint8 and crops.shape == (12, size, size, 3)
     assert torch.equal(crops, device.crops(12, size, (3, 1)))
     difference = np.abs(crops.numpy().astype(int) - wanted)
-    assert difference.max() <= 3 and difference.mean() < 0.3  # Pillow rounds between columns and rows
+    reach = 3 if colourful is None else 3 * 5  # stretched colours stretch that, too
+    assert difference.max() <= reach and difference.mean() < 0.3  # Pillow rounds between columns and rows
     for crop, a, b in zip(device.draw(12, size, (3, 1)), crops.numpy(), wanted):
         assert crop.span != size or np.abs(a.astype(int) - b).max() <= 1  # not scaled: the same, up to colours' halves
     images = to_images(crops, torch.device("cpu"))

@@ -129,6 +129,7 @@ VQ = "name: x\nkind: vq\nlambdas: [1, 2]\nstages: {vq: {steps: 1, batch: 1}}\n"
         (HIFIC + "trained: a\nstart: random", "start: a recipe that names trained weights"),
         (MINIMAL + "augment: {scale: 2}", "augment.scale"),
         (MINIMAL + "augment: {rotate: true}", "augment.rotate"),
+        (MINIMAL + "colourful: {stretched: 0.7, drawings: 0.4}", "their sum is above 1"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, complaint):

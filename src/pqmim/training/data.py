@@ -6,7 +6,7 @@ import logging
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from pqmim.errors import InvalidImage
 from pqmim.image.endings import PICTURES
-from pqmim.training.recipe import Augment
+from pqmim.training import graphics
+from pqmim.training.recipe import Augment, Colourful
 
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601
 SMALLEST = 64  # pixels: photos with a shorter side are left out
 LARGE = 600  # pixels of the shorter side from which a photo counts as large
 HELD_BACK, LARGE_HELD_BACK = 0.02, 0.08  # shares, of small photos and of large ones, which are few and decide
+SATURATION, CONTRAST = (1.3, 3.0), (1.0, 1.8)  # factors between which colours are stretched
 NAMED = 5  # files that cannot be read which a warning names
 
 Photo = NDArray[np.uint8]  # (H, W, 3)
@@ -69,6 +71,7 @@ class Photos:
     Args:
         source: A tar shard, or a folder of shards or photos.
         augment: What crops go through (see `Recipe`).
+        colourful: How many of them have full colours.
         progress: Show a bar while they are decoded.
 
     Attributes:
@@ -85,9 +88,10 @@ class Photos:
         source: str | Path,
         *,
         augment: Augment | None = None,
+        colourful: Colourful | None = None,
         progress: bool = False,
     ) -> None:
-        self.augment = augment
+        self.augment, self.colourful = augment, colourful
         items = list(_encoded(Path(source)))
         with ThreadPoolExecutor() as pool:
             decoding = pool.map(_decode, items)
@@ -126,7 +130,8 @@ class Photos:
     def _draw(self, size: int, rng: np.random.Generator) -> "Crop":
         photo = min(int(np.searchsorted(self._reached, rng.random())), len(self.train) - 1)
         height, width = self.train[photo].shape[:2]
-        return _drawn(photo, (height, width), size, self.augment, rng)
+        crop = _drawn(photo, (height, width), size, self.augment, rng)
+        return crop if self.colourful is None else _coloured(crop, self.colourful, rng)
 
 
 def is_held_back(name: str, photo: Photo) -> bool:
@@ -140,6 +145,7 @@ class Crop:
     """A square of the photo of number `photo`, `span` pixels wide, to be scaled to the size asked for.
 
     `flip` mirrors it left to right; `colour` (3, 4), if any, maps a pixel x to colour[:, :3] x + colour[:, 3].
+    Where `drawing` is a seed, a drawing by it takes the place of the pixels.
     """
 
     photo: int
@@ -148,6 +154,7 @@ class Crop:
     span: int
     flip: bool
     colour: NDArray[np.float64] | None
+    drawing: int | None = None
 
 
 def _drawn(photo: int, sides: tuple[int, int], size: int, augment: Augment | None, rng: np.random.Generator) -> Crop:
@@ -170,16 +177,33 @@ def _drawn(photo: int, sides: tuple[int, int], size: int, augment: Augment | Non
     return Crop(photo, top, left, span, flip, colour)
 
 
+def _coloured(crop: Crop, shares: Colourful, rng: np.random.Generator) -> Crop:
+    """The crop, or with the probabilities given a drawing, or the crop in stretched colours."""
+    kind, seed = rng.random(), int(rng.integers(2**32))
+    saturation, contrast = rng.uniform(*SATURATION), rng.uniform(*CONTRAST)
+    if kind < shares.drawings:
+        return replace(crop, drawing=seed)
+    if kind < shares.drawings + shares.stretched:
+        return replace(crop, colour=_stretch(saturation, contrast))
+    return crop
+
+
+def _stretch(saturation: float, contrast: float) -> NDArray[np.float64]:
+    """Saturation and contrast about mid-grey as one map (3, 4)."""
+    linear = saturation * np.eye(3) + (1 - saturation) * LUMA  # (3, 3): grey stays grey
+    return np.hstack([contrast * linear, np.full((3, 1), 127.5 * (1 - contrast))])
+
+
 def _jitter(amount: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Saturation, contrast about mid-grey, brightness and a gain a channel, each 1 +- `amount`, as one map (3, 4)."""
     saturation, contrast, brightness, *gain = rng.uniform(1 - amount, 1 + amount, 6)
-    linear = saturation * np.eye(3) + (1 - saturation) * LUMA  # (3, 3): grey stays grey
-    gain = brightness * np.array(gain)[:, None]  # (3, 1)
-    colour: NDArray[np.float64] = gain * np.hstack([contrast * linear, np.full((3, 1), 127.5 * (1 - contrast))])
+    colour: NDArray[np.float64] = brightness * np.array(gain)[:, None] * _stretch(saturation, contrast)
     return colour
 
 
 def _cut(photo: Photo, crop: Crop, size: int) -> Photo:
+    if crop.drawing is not None:
+        return graphics.draw(size, crop.drawing)
     pixels = photo[crop.top : crop.top + crop.span, crop.left : crop.left + crop.span]
     if crop.span != size:
         pixels = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BICUBIC))

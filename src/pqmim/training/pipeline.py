@@ -68,8 +68,8 @@ def train(recipe: Path, data: Path, run: Run, last: str | None = None) -> Path |
 def read_photos(plan: BaseRecipe, data: Path, run: Run) -> Photos:
     """The photos of a run, on the host or on the device as the recipe says."""
     if plan.resident:
-        return ResidentPhotos(data, run.device, augment=plan.augment, progress=run.progress)
-    return Photos(data, augment=plan.augment, progress=run.progress)
+        return ResidentPhotos(data, run.device, augment=plan.augment, colourful=plan.colourful, progress=run.progress)
+    return Photos(data, augment=plan.augment, colourful=plan.colourful, progress=run.progress)
 
 
 def train_codec(plan: Recipe, photos: Photos, run: Run, last: str | None = None) -> Path | None:

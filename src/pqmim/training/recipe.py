@@ -36,6 +36,21 @@ class Augment(Part):
     """Brightness, contrast, saturation and each channel change by up to this share."""
 
 
+class Colourful(Part):
+    """Shares of training crops with full colours, which photos rarely have and charts, paper and screens do."""
+
+    stretched: float = Field(0.0, ge=0, le=1)
+    """Crops whose saturation and contrast are raised, up to three times and nearly twice."""
+    drawings: float = Field(0.0, ge=0, le=1)
+    """Crops in whose place shapes and letters are drawn."""
+
+    @model_validator(mode="after")
+    def _shares(self) -> "Colourful":
+        if self.stretched + self.drawings > 1:
+            raise ValueError("stretched and drawings: their sum is above 1")
+        return self
+
+
 class Transforms(Part):
     """Sizes of analysis and synthesis; as `TransformConfig`, less the levels."""
 
@@ -182,6 +197,8 @@ class BaseRecipe(Part):
     """The release to start from; the packaged one where none is named."""
     augment: Augment | None = None
     """What crops go through; where nothing is said, half are mirrored, half scaled by up to 2, a tenth swap channels."""
+    colourful: Colourful | None = None
+    """Shares of crops with full colours, beside what `augment` does; none where nothing is said."""
     resident: bool = False
     """Whether photos are kept in the device's memory, and crops cut there."""
     precision: Wish = "auto"

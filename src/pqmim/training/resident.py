@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pqmim.training import graphics
 from pqmim.training.data import Photos
 
 
@@ -48,6 +49,8 @@ class ResidentPhotos(Photos):
             if crop.colour is not None:
                 colour = torch.from_numpy(crop.colour).to(device, torch.float32)
                 x[number] = x[number] @ colour[:, :3].T + colour[:, 3]
+            if crop.drawing is not None:
+                x[number] = torch.tensor(graphics.draw(size, crop.drawing)).to(device)
         return x.round().clamp(0, 255).to(torch.uint8)
 
 
