@@ -226,7 +226,9 @@ def test_what_is_drawn_depends_on_the_seed_alone(codec, file, steps):
 
 
 def test_pictures_of_nothing(codec):
-    one, again, other = (np.asarray(codec.generate(50, 34, quality=20, seed=seed)) for seed in (1, 1, 2))
+    one, again, other = (
+        np.asarray(codec.generate(50, 34, quality=q, seed=seed)) for q, seed in ((20, 1), (20.0, 1), (20, 2))
+    )
     assert one.shape == (34, 50, 3) and one.std() > 0
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 

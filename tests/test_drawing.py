@@ -20,9 +20,6 @@ class FlatContext:
     def reveal(self, m, positions, codes):
         self.revealed += len(positions)
 
-    def forget(self, positions):
-        raise NotImplementedError
-
     def frequencies(self, coded, positions, blocks=None, temperature=UNIT):
         self.turns.append((coded, len(positions), blocks, temperature))
         table = np.tile(np.linspace(0, 65536, CODEWORDS + 1).astype(np.int32), (len(positions), 1))

@@ -7,6 +7,7 @@ from PIL import Image
 from pqmim import DamagedFile, UnsupportedFile
 from pqmim.bitstream import Kind, read
 from pqmim.codec import Codec
+from pqmim.decoder import Decoder
 from pqmim.errors import BadArgument
 
 
@@ -59,10 +60,24 @@ def test_a_cut_flat_file(codec):
             codec.check(bytes(damaged))
 
 
-def test_a_flat_file_without_a_colour_is_damaged(codec):
-    data = codec.compress(flat((7, 7, 7)), size=40)
-    with pytest.raises(DamagedFile, match="1 or 3 bytes"):
-        codec.decompress(data[:-1])
+def test_a_bare_flat_file_cut_before_its_colour_is_grey_and_says_so(codec):
+    data = codec.compress(flat((3, 200, 77)), size=40)
+    for missing in (1, 3):
+        rendered = codec.render(received := codec.receive(data[:-missing]), invented=True)
+        assert np.array_equal(np.asarray(rendered.image), flat((128, 128, 128)))
+        assert not received.complete and any("colour is not there" in note for note in rendered.notes)
+        assert (rendered.invented == 1).all()
+    assert np.array_equal(np.asarray(codec.decompress(data[:-2])), flat((3, 3, 3)))  # as a grey picture's file
+    with pytest.raises(DamagedFile, match="longer than"):
+        codec.decompress(data + b"x")
+
+
+def test_a_bare_flat_file_comes_byte_by_byte(codec):
+    decoder, pictures = Decoder(codec), 0
+    for byte in codec.compress(flat((3, 200, 77)), size=40):
+        decoder.feed(bytes([byte]))
+        pictures += decoder.image() is not None
+    assert pictures == 4 and np.array_equal(np.asarray(decoder.image()), flat((3, 200, 77)))
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
 """Looks as the hall renders them: both forms of the synthesis, the dial, seeds, and the map of what is invented."""
 
+import json
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from pqmim import looks
 from pqmim.errors import BadArgument, WeightsError
@@ -65,7 +67,7 @@ def test_both_forms_draw_the_same_picture(share):
     assert np.abs(numpy - torch_).max() <= 1
 
 
-def test_noise_is_heard_and_seeds_differ():
+def test_noise_shows_and_seeds_differ():
     networks, vivid = modules()
     one, same, other, silent = (
         picture(NumpySynthesis(arrays(vivid), arrays(networks.quantizer), seed)) for seed in (1, 1, 2, None)
@@ -126,3 +128,17 @@ def _small_look(codec) -> looks.Look:
     vivid = VividSynthesis(config)
     vivid.load_state_dict({name: torch.tensor(t).float() for name, t in faithful.items()}, strict=False)
     return looks.Look("vivid", arrays(vivid.requires_grad_(False)), np.ones(config.levels, np.float32))
+
+
+@pytest.mark.parametrize("missing", ["strength", "stem.scale"])
+def test_a_file_that_lacks_a_part_of_a_look_is_refused(tmp_path, missing):
+    tensors = {
+        "strength": np.ones(3, np.float16),
+        "stem.int8": np.ones((2, 2), np.int8),
+        "stem.scale": np.ones(2, "f4"),
+    }
+    record = {"format": 1, "name": "vivid", "synthesis": "0"}
+    del tensors[missing]
+    save_file(tensors, tmp_path / "look.safetensors", metadata={looks.KEY: json.dumps(record)})
+    with pytest.raises(WeightsError, match="no look of pqmim"):
+        looks.load(tmp_path / "look.safetensors", {"stem": np.ones((2, 2), np.float32)}, None)

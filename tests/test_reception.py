@@ -6,9 +6,12 @@ import pytest
 from pqmim.bitstream.container import Tag, write
 from pqmim.bitstream.header import Header, Kind
 from pqmim.codec import Codec
+from pqmim.errors import BadArgument
 from pqmim.image.alpha import encode_alpha
-from pqmim.reception import FREE_POSITIONS, POSITIONS_PER_BYTE, WHOLE_PER_BYTE, WHOLE_POSITIONS
-from pqmim.rendering import SQUARE, STRIDE, Codewords, Sketch
+from pqmim.reception import FREE_POSITIONS, POSITIONS_PER_BYTE, WHOLE_PER_BYTE, WHOLE_POSITIONS, prior_of
+from pqmim.release import load
+from pqmim.rendering import SQUARE, Codewords, Sketch
+from pqmim.results import STRIDE
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +111,8 @@ def test_chunks_of_a_damaged_file_are_kept_up_to_the_damage(tiny_weights, place,
     received = codec.receive(bytes(damaged), partial=True)
     assert sorted(received.chunks) == found and any(note in told for told in received.notes)
     assert codec.render(received).image.mode == ("RGBA" if Tag.ALPHA in found else "RGB")
+
+
+def test_a_form_that_is_none_is_refused(tiny_weights):
+    with pytest.raises(BadArgument, match="'nump' is none of auto, compiled, torch, numpy"):
+        prior_of(load(tiny_weights), "nump")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pqmim.coding.schedule import Group
-from pqmim.errors import PqmimError, UnsupportedFile, WeightsError
+from pqmim.errors import OutputError, PqmimError, UnsupportedFile, WeightsError
 from pqmim.release import PARTS, find, id_of, installed, load, save
 
 
@@ -108,3 +108,14 @@ def test_packaged_releases_are_found_by_their_id():
 def test_reading_needs_no_torch(tiny_weights):
     code = f"import sys; from pqmim.release import load; load({str(tiny_weights)!r}); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=True)
+
+
+def test_a_place_below_a_file_cannot_be_written_to(tiny_weights, tmp_path):
+    release = load(tiny_weights)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="is a file"):
+        save(tmp_path / "file" / "weights.safetensors", release.record, parts_of(release))
+    with pytest.raises(OutputError, match="Not a directory"):
+        save(tmp_path / "file" / "folder" / "weights.safetensors", release.record, parts_of(release))
+    save(tmp_path / "new" / "folder" / "weights.safetensors", release.record, parts_of(release))
+    assert load(tmp_path / "new" / "folder" / "weights.safetensors").id == release.id

@@ -12,8 +12,8 @@ from pqmim.models.noise import gaussian
 
 Floats = NDArray[np.float32]
 
-REACH = 10.0  # standard deviations that a block's branch hears at most, see `models.transforms`
-ROWS = 256  # of noise at 1/8 resolution that are kept for the blocks that hear them a little later
+REACH = 10.0  # standard deviations that the input of a block's branch is clipped to, see `models.transforms`
+ROWS = 256  # of noise at 1/8 resolution that are kept for the blocks that come to them a little later
 
 
 class Noise:
@@ -44,13 +44,13 @@ class Block:
     reduce: Floats  # (hidden, C)
     noise: Floats | None  # (16, 2 hidden), of looks
 
-    def heard(self, x: Floats, level: float) -> Floats:
+    def branch_input(self, x: Floats, level: float) -> Floats:
         """The input of the branch, from rows (k, w, C): scaled by the gain of a level and clipped to `REACH`."""
         h = x * (blend(self.gain, level) / self.scale)
         return np.clip(h, np.float32(-REACH), np.float32(REACH), out=h)
 
     def branch(self, h: Floats, noise: Floats | None = None) -> Floats:
-        """What is added to rows 1 to k of the k + 2 rows (k + 2, w, C) that are heard, given noise (k, w, 16)."""
+        """What is added to rows 1 to k of the k + 2 rows (k + 2, w, C) of its input, given noise (k, w, 16)."""
         count, width = len(h) - 2, h.shape[1]
         mixed, product = np.zeros((count, width, h.shape[2]), np.float32), np.empty_like(h[:count])
         for row, taps in enumerate(self.depthwise):
@@ -76,7 +76,7 @@ class Block:
 def through(
     blocks: list[Block], level: float, strips: Iterator[Floats], noise: Noise | None = None
 ) -> Iterator[Floats]:
-    """Strips (k, w, C) through blocks one after the other; `noise` is heard by all of them."""
+    """Strips (k, w, C) through blocks one after the other; `noise` goes to all of them."""
     for block in blocks:
         strips = _one_through(block, level, strips, noise)
     return strips
@@ -86,15 +86,15 @@ def _one_through(block: Block, level: float, strips: Iterator[Floats], noise: No
     """A block's output, a row later than its input."""
     first, top = next(strips), 0
     edge = np.zeros_like(first[:1])  # what lies beyond the picture
-    heard, waiting = np.concatenate([edge, block.heard(first, level)]), first
+    above, waiting = np.concatenate([edge, block.branch_input(first, level)]), first
     for strip in strips:
-        rows = np.concatenate([heard, block.heard(strip, level)])
+        rows = np.concatenate([above, block.branch_input(strip, level)])
         whole, count = np.concatenate([waiting, strip]), len(rows) - 2
         drawn = None if noise is None else noise.rows(top, count, whole.shape[1])
         yield block.branch(rows, drawn) + whole[:count]
-        heard, waiting, top = rows[-2:], whole[-1:], top + count
+        above, waiting, top = rows[-2:], whole[-1:], top + count
     drawn = None if noise is None else noise.rows(top, len(waiting), waiting.shape[1])
-    yield block.branch(np.concatenate([heard, edge]), drawn) + waiting
+    yield block.branch(np.concatenate([above, edge]), drawn) + waiting
 
 
 def blend(table: Floats, level: float) -> Floats:

@@ -1,4 +1,4 @@
-"""The hall: the only place where pixels, models, coding and bitstream meet.
+"""The calls of the codec, in which pixels, models, coding and bitstream meet.
 
 encode   picture → encoder → codes → prior, range coder → file      `sending`, `encoder`
 receive  file → range decoder, prior → codes                        `reception`
@@ -31,8 +31,8 @@ from pqmim.image.scale import shrink
 from pqmim.looks import dial_of
 from pqmim.reception import Form, admit, found_in
 from pqmim.release import find, load
-from pqmim.rendering import STRIDE, finished
-from pqmim.results import Encoded, Received, Rendered
+from pqmim.rendering import finished
+from pqmim.results import STRIDE, Encoded, Received, Rendered
 from pqmim.sending import METADATA, Sender
 from pqmim.studio import EngineStudio
 
@@ -239,7 +239,7 @@ class Codec:
             check_size(width, height)
         except InvalidImage as error:
             raise BadArgument(error.message) from error
-        header = Header(width, height, quality, self.release.id)
+        header = Header(width, height, int(quality), self.release.id)
         grid = self._engine().reception.grid(header)
         return Received(header, grid.codes, grid.known, grid.active)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pqmim.codec import Codec
     from pqmim.coding.grid import Grid
     from pqmim.coding.loop import Turn
-    from pqmim.coding.range_coder import RangeDecoder
+    from pqmim.engine import Engine
     from pqmim.results import Received
 
 
@@ -118,34 +118,32 @@ class _Progress:
     """A grid that fills as bytes come."""
 
     def __init__(self, codec: Codec, container: Container) -> None:
-        from pqmim.coding.loop import decoding, turns
         from pqmim.coding.range_coder import RangeDecoder
 
-        self._grid: Grid = codec.empty_grid(container.header)
+        self._codec, self._grid = codec, codec.empty_grid(container.header)
         self._taken = 0
-        self._decoder: RangeDecoder = RangeDecoder(b"")
-        self._stops: Iterator[Turn] = iter(())
-        self._shielded = None
-        if container.header.kind == Kind.FLAT:
-            return
-        engine = codec.engine_of(container)
-        self._shielded = engine.shielded
-        with engine.shielded():
-            grid, reception = self._grid, engine.reception
-            context = reception.prior.context(grid.height, grid.width, container.header.quality)
-            order = turns(engine.release.record.groups, grid)
-            self._stops = decoding(grid, context, order, self._decoder)
+        self._decoder = RangeDecoder(b"")
+        self._stops: Iterator[Turn] | None = None  # of the codes as they are decoded
 
     def decoded(self, container: Container) -> Grid:
         """The grid with all that the payload so far determines."""
         new = container.payload[self._taken :]
-        if self._shielded is None or not new:
+        if container.header.kind == Kind.FLAT or not new:
             return self._grid
         self._taken += len(new)
-        with self._shielded():
+        engine = self._codec.engine_of(container)
+        with engine.shielded():
+            if self._stops is None:  # nothing large is made for what a header claims alone
+                self._stops = self._begun(engine, container.header.quality)
             self._decoder.feed(new)
             next(self._stops, None)
         return self._grid
+
+    def _begun(self, engine: Engine, quality: int) -> Iterator[Turn]:
+        from pqmim.coding.loop import decoding, turns
+
+        context = engine.reception.prior.context(self._grid.height, self._grid.width, quality)
+        return decoding(self._grid, context, turns(engine.release.record.groups, self._grid), self._decoder)
 
 
 def lengths(data: bytes, count: int) -> list[int]:

@@ -7,7 +7,6 @@ facts["prior"]["form"], facts["tests"], facts["healthy"]
 import importlib.util
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -225,9 +224,3 @@ def _picture() -> "NDArray[np.uint8]":
         sized = [np.asarray(plane.resize((width, height), Image.Resampling.BICUBIC)) for plane in planes]
         total += np.stack(sized, 2) * octave * 4
     return total.clip(0, 255).astype(np.uint8)
-
-
-if __name__ == "__main__":
-    import json
-
-    json.dump(examine(), sys.stdout, indent=1)

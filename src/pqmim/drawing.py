@@ -34,8 +34,8 @@ from pqmim.coding.loop import Turn, context_of, drawing_turns, sample
 from pqmim.coding.prior import UNIT, Prior
 from pqmim.coding.sampler import Sampler
 from pqmim.image.scale import enlarge, shrink
+from pqmim.results import STRIDE
 
-STRIDE = 16  # pixels that a position spans on each side
 LEAST = 4  # positions on the shorter side of the smallest scale
 SMALLEST = 3  # the smallest scale is 1 / 2**3 of the picture
 

@@ -24,7 +24,7 @@ swept: set[str] = set()  # folders that this process has looked through
 _lock = threading.Lock()
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes, force: bool = False) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes, force: bool = False, *, parents: bool = False) -> None:
     """Write a file so that no reader ever meets half of it, and that a failure leaves nothing.
 
     Of two writers of one name without `force`, one fails. With `force`, an existing file is replaced and keeps its
@@ -34,6 +34,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, force: bool = Fa
         path: the file.
         data: all its bytes.
         force: replace a file that exists.
+        parents: make the folders that it lies in.
 
     Raises:
         OutputError: the target exists and `force` is not given, or it cannot be written.
@@ -41,6 +42,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, force: bool = Fa
     name = os.fspath(path)
     try:
         target = Path(os.path.realpath(name))
+        if parents:
+            _make_folder(target.parent, name)
         if target.is_dir():
             raise OutputError("cannot be written: it is a folder", name)
         if target.exists() and not target.is_file():
@@ -57,6 +60,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, force: bool = Fa
         raise OutputError(f"cannot be written: {error.strerror or error}", name) from error
     except ValueError as error:  # a NUL in the name
         raise OutputError(f"cannot be written: {error}", name.replace("\0", "\\0")) from error
+
+
+def _make_folder(folder: Path, name: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise OutputError(f"cannot be written: {folder} is a file", name) from error
 
 
 def sweep(folder: str | os.PathLike[str]) -> None:

@@ -137,17 +137,17 @@ def load(path: str | os.PathLike[str], faithful: Tensors, digest: str | None) ->
     try:
         data = Path(path).read_bytes()
         record, tensors = _record(data), load_tensors(data)
+        facts = {key: value for key, value in record.items() if key != "sha256"}
+        if "sha256" in record and record["sha256"] != hash_of(facts, tensors).hexdigest():
+            raise WeightsError("the file is damaged: it does not match the SHA-256 that it records", path)
+        if digest is not None and record["synthesis"] != digest:
+            raise WeightsError(f"the look {record['name']} belongs to other weights", path)
+        strength = tensors.pop("strength").astype(np.float32)
+        return Look(record["name"], _absolute(tensors, faithful), strength)
     except OSError as error:
         raise WeightsError(f"cannot be read ({error.strerror})", path) from error
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise WeightsError("this is no look of pqmim, or it is damaged", path) from error
-    facts = {key: value for key, value in record.items() if key != "sha256"}
-    if "sha256" in record and record["sha256"] != hash_of(facts, tensors).hexdigest():
-        raise WeightsError("the file is damaged: it does not match the SHA-256 that it records", path)
-    if digest is not None and record["synthesis"] != digest:
-        raise WeightsError(f"the look {record['name']} belongs to other weights", path)
-    strength = tensors.pop("strength").astype(np.float32)
-    return Look(record["name"], _absolute(tensors, faithful), strength)
 
 
 def find(faithful: Tensors, digest: str, name: str = "vivid") -> Look | None:

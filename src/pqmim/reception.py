@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from pqmim.coding.prior import Prior
 from pqmim.coding.range_coder import RangeDecoder
 from pqmim.coding.sampler import Sampler
 from pqmim.dial import most_pixels
-from pqmim.errors import DamagedFile, PqmimError, WeightsError
+from pqmim.errors import BadArgument, DamagedFile, MissingPackage, PqmimError, WeightsError
 from pqmim.image.alpha import decode_alpha
 from pqmim.image.limits import check_size
 from pqmim.release import Release
-from pqmim.rendering import STRIDE, Codewords, Sketch
-from pqmim.results import Received
+from pqmim.rendering import Codewords, Sketch
+from pqmim.results import STRIDE, Received
 from pqmim.threads import usable
 
 Form = Literal["auto", "compiled", "torch", "numpy"]
@@ -39,7 +39,6 @@ WHOLE_POSITIONS, WHOLE_PER_BYTE = 1536, 3
 FEW = 1 / 16
 """Share of the codes under which a large picture is sketched at a quarter of its size."""
 
-UNKNOWN_COLOUR = b"\x80"  # of a flat picture whose colour has not come
 
 ALONE = 16
 """Positions on each side of an empty grid, in whose middle the prior is asked what it expects where nothing is known.
@@ -59,8 +58,11 @@ def prior_of(release: Release, form: Form = "auto", device: str = "cpu", threads
         threads: the most that the compiled form uses for one picture; None: as many as `threads.usable` says.
 
     Raises:
+        BadArgument: there is no such form.
         PqmimError: the tensors leave the bounds of the arithmetic, or the form that was asked for is not installed.
     """
+    if form not in get_args(Form):
+        raise BadArgument(f"prior: {form!r} is none of {', '.join(get_args(Form))}")
     if form == "auto":
         loaded = FORMS if "torch" in sys.modules else ("compiled",)
         for tried in loaded if device == "cpu" else ("torch",):
@@ -79,8 +81,10 @@ def prior_of(release: Release, form: Form = "auto", device: str = "cpu", threads
             from pqmim.models.prior.numpy import NumpyPrior
 
             return NumpyPrior(tensors)
-        from pqmim.models.prior.integer import IntegerPrior
-
+        try:
+            from pqmim.models.prior.integer import IntegerPrior
+        except ImportError as error:
+            raise MissingPackage("the form torch needs PyTorch: pip install torch") from error
         return IntegerPrior(tensors, device)
     except (ValueError, KeyError) as error:
         raise WeightsError(f"the prior leaves its arithmetic: {error}", release.name) from error
@@ -216,13 +220,16 @@ def found_in(container: Container, grid: Grid, size: int, partial: bool) -> Rece
         if not grid.complete:
             raise DamagedFile("the file is damaged: its bytes end before its codes do")
         container.verify(codes)
-    colour = b""
-    if header.kind == Kind.FLAT:
-        there = container.payload_size in (None, len(container.payload))
-        colour = container.payload if there else UNKNOWN_COLOUR
+    colour = container.payload if header.kind == Kind.FLAT and _has_colour(container) else b""
     chunks, lost = _legible(container)
     notes = (*_missing(container, grid, verified), *lost)
     return Received(header, grid.codes, grid.known, grid.active, chunks, verified, notes, size, colour)
+
+
+def _has_colour(container: Container) -> bool:
+    """Whether the colour of a flat picture is there. A bare file of 0 or 2 bytes of colour was cut."""
+    size = container.payload_size
+    return size == len(container.payload) if size is not None else len(container.payload) not in (0, 2)
 
 
 def _legible(container: Container) -> tuple[dict[int, bytes], list[str]]:
@@ -242,7 +249,7 @@ def _legible(container: Container) -> tuple[dict[int, bytes], list[str]]:
 def _missing(container: Container, grid: Grid, verified: bool) -> list[str]:
     """What was not found in a file."""
     framed = container.header.framed
-    if framed and len(container.payload) < (container.payload_size or 0) and container.header.kind == Kind.FLAT:
+    if container.header.kind == Kind.FLAT and not _has_colour(container):
         return ["the file is cut: its colour is not there"]
     if not framed and container.intact is False:
         return [f"the file is cut or damaged: its check fails; {grid.share:.1%} of its codes are there"]

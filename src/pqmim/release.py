@@ -104,9 +104,7 @@ def save(path: str | os.PathLike[str], record: Record, parts: Mapping[str, Mappi
     facts = _facts(record) | {"format": 2, "id": f"{id_of(record, _part(tensors, 'prior')):03x}"}
     facts["sha256"] = hash_of(facts, tensors).hexdigest()
     data = save_tensors(tensors, metadata={KEY: json.dumps(facts)})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data, force=True)
+    write_atomically(path, data, force=True, parents=True)
     return int(facts["id"], 16)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from pqmim.bitstream.header import Header, Kind
 from pqmim.blocks import Floats, Noise, as_float, blend, blocks_of, prolonged, through
 from pqmim.coding.grid import Grid
+from pqmim.results import STRIDE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 
 PATCH = 8  # pixels of a position at 1/8 resolution, on each side
-STRIDE = 16  # pixels of a latent position, on each side
 HALO = 8  # positions beyond which nothing has an influence on a pixel, see `models.transforms`
 SQUARE = 4  # positions of a sketch's square, on each side: the first codes of a file are two in each
 POSITIONS = 512  # latent positions in a strip, at least one row: a strip's hidden layer takes 5 MB
@@ -231,11 +231,11 @@ class NumpySynthesis:
     def colours(self, vectors: Iterator[Floats], rate: float) -> Iterator[Floats]:
         """Strips of codewords (k, w, C) to patches of 8 x 8 pixels (2 j, 2 w, 192) in 0..255, neither rounded nor cut."""
         level = level_of(rate)
-        heard = None
+        noise = None
         if self._seed is not None and self._noise_gain is not None:
-            heard = Noise(self._seed, blend(self._noise_gain, level))
+            noise = Noise(self._seed, blend(self._noise_gain, level))
         waiting: Floats | None = None  # a first row at 1/8 resolution, whose second has not come
-        for part in through(self._fine, level, self._doubled(vectors, level), heard):
+        for part in through(self._fine, level, self._doubled(vectors, level), noise):
             rows = part if waiting is None else np.concatenate([waiting, part])
             whole, waiting = rows[: len(rows) & ~1], rows[len(rows) & ~1 :]
             if len(whole):

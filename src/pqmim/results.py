@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pqmim.bitstream.header import Header
+from pqmim.bitstream.header import Header, Kind
 from pqmim.errors import DamagedFile
 
 if TYPE_CHECKING:
     from PIL import Image
 
 STRIDE = 16  # pixels that a position spans on each side
+UNKNOWN_COLOUR = b"\x80"  # of a flat picture whose colour has not come
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Received:
         verified: the check of a whole file matches its bytes and its codes.
         notes: what was not found in the file, one line each.
         size: bytes at hand, which bound what is spent on completing the rest.
-        colour: of a flat picture, which has no codes: a byte of grey, or three of red, green and blue.
+        colour: of a flat picture, which has no codes: a byte of grey, or three of red, green and blue; empty where it has
+            not come.
     """
 
     header: Header
@@ -84,36 +86,43 @@ class Received:
 
     @property
     def complete(self) -> bool:
-        """Whether every code that the quality sends is known."""
-        return bool(self.known[: self.active].all())
+        """Whether every code that the quality sends is known, or the colour of a flat picture."""
+        return bool(self.known[: self.active].all()) and not self._colourless
 
     @property
     def share(self) -> float:
         """Share, 0 to 1, of the codes that the quality sends which are known."""
-        return float(self.known[: self.active].mean()) if self.active else 1.0
+        return float(self.known[: self.active].mean()) if self.active else float(not self._colourless)
 
     @property
     def unsent(self) -> NDArray[np.float32]:
         """Share (H, W), 0 to 1, of each pixel's codes that is not known."""
         height, width, side = self.header.height, self.header.width, STRIDE << self.header.scale
         if not self.active:
-            return np.zeros((height, width), np.float32)
+            return np.full((height, width), self._colourless, np.float32)
         share: NDArray[np.float32] = (1 - self.known[: self.active].mean(0, dtype=np.float32)).reshape(self.shape)
         pixels: NDArray[np.float32] = share.repeat(side, 0).repeat(side, 1)
         return pixels[:height, :width]
 
     @property
     def rgb(self) -> tuple[int, int, int]:
-        """Red, green and blue of a flat picture.
+        """Red, green and blue of a flat picture; grey where its colour has not come.
 
         Raises:
             DamagedFile: its colour does not take 1 or 3 bytes.
         """
-        if len(self.colour) not in (1, 3):
-            count = len(self.colour)
-            raise DamagedFile(f"the file is damaged: the colour of a flat picture takes 1 or 3 bytes, not {count}")
-        red, green, blue = self.colour * (3 // len(self.colour))
+        colour = self.colour or UNKNOWN_COLOUR
+        if len(colour) not in (1, 3):
+            raise DamagedFile(
+                f"the file is damaged: the colour of a flat picture takes 1 or 3 bytes, not {len(colour)}"
+            )
+        red, green, blue = colour * (3 // len(colour))
         return red, green, blue
+
+    @property
+    def _colourless(self) -> bool:
+        """Whether it is a flat picture whose colour has not come."""
+        return self.header.kind == Kind.FLAT and not self.colour
 
     def touched(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Positions (h, w) of which a pixel is in a mask (H, W)."""

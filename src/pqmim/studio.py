@@ -7,7 +7,7 @@ from pqmim.bitstream.header import Header
 from pqmim.coding.grid import Grid
 from pqmim.coding.prior import Prior
 from pqmim.engine import Engine
-from pqmim.rendering import STRIDE
+from pqmim.results import STRIDE
 
 
 class EngineStudio:

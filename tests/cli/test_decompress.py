@@ -161,3 +161,4 @@ def test_endings_are_told_once(run, packed):
 
 def test_a_format_may_be_given_as_an_ending(run, packed):
     assert run("decompress", "packed.pqm", "--format", ".jpg") == (0, b"packed.jpg: 24x16\n", "")
+    assert run("decompress", "packed.pqm", "--format", "PNG") == (0, b"packed.png: 24x16\n", "")

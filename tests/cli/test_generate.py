@@ -41,7 +41,15 @@ def test_a_mask_without_a_region(run, photo):
 
 @pytest.mark.parametrize(
     "words",
-    ["--size 0x5", "--size big", "--keep a.pqm", "--mask a.png", "--keep a.pqm --mask a.png --size 2x2", "-q 101"],
+    [
+        "--size 0x5",
+        "--size big",
+        "--keep a.pqm",
+        "--mask a.png",
+        "--keep a.pqm --mask a.png --size 2x2",
+        "--keep a.pqm --mask a.png -q 9",
+        "-q 101",
+    ],
 )
 def test_usage_errors(run, here, words):
     with pytest.raises(SystemExit) as stop:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,23 @@ def test_a_code_from_standard_input_has_a_plain_name(run, photo, packed):
     os.unlink("photo.png")
     assert run("qr", "--read", "-", stdin=Path("code.png").read_bytes())[0] == 0
     assert sorted(os.listdir()) == ["code.png", "packed.pqm", "photo.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_photo_may_come_through_a_named_pipe(run, photo):
+    data = photo.read_bytes()
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_bytes, args=(data,))
+    writer.start()
+    status, out, _ = run("text", "pipe")
+    writer.join()
+    assert (status, out) == run("text", "photo.png")[:2] and status == 0
+
+
+def test_endless_input_is_refused(run, here, monkeypatch):
+    monkeypatch.setattr("pqmim.image.limits.MAX_PIXELS", 1)
+    endless = bytes((1 << 24) + 20)
+    for words in (["text", "-"], ["compress", "-", "out.pqm"]):
+        status, out, err = run(*words, stdin=endless)
+        assert (status, out) == (1, b"") and "standard input: too large a file: more than 16,777,232 bytes" in err
+    assert os.listdir() == []

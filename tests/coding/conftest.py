@@ -29,9 +29,6 @@ class SmallContext:
         assert not self.known[m, positions].any()  # as the protocol promises
         self.codes[m, positions], self.known[m, positions] = codes, True
 
-    def forget(self, positions):
-        self.codes[:, positions], self.known[:, positions] = 0, False
-
     def frequencies(self, coded, positions, blocks=None, temperature=16):
         self.prior.asked.append((coded, positions.tolist(), blocks, temperature))
         state = int((self.codes * np.arange(1, 1 + self.codes[0].size)).sum()), int(self.known.sum())

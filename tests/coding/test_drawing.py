@@ -40,7 +40,6 @@ def test_the_order_where_nobody_says():
         for chunk in chunks
         for stage in stages
     ]
-    assert (drawing.redraws, drawing.redrawn) == (0, 5)
 
 
 def test_coarse_and_fine_codes_have_their_temperatures():
@@ -49,8 +48,7 @@ def test_coarse_and_fine_codes_have_their_temperatures():
     assert Drawing(temperatures=(4, 8)).heated(1).temperatures == (1, 1)
 
 
-@pytest.mark.parametrize("redraws", [0, 2])
-def test_what_was_sent_stays_and_the_rest_depends_on_the_seed_alone(prior, redraws):
+def test_what_was_sent_stays_and_the_rest_depends_on_the_seed_alone(prior):
     drawn = []
     for seed in (1, 1, 2):
         grid = Grid(6, 5, 7, 6)
@@ -58,23 +56,11 @@ def test_what_was_sent_stays_and_the_rest_depends_on_the_seed_alone(prior, redra
             grid.reveal(m, np.arange(20), np.full(20, m, np.uint8))
         known, kept = grid.known.copy(), grid.codes.copy()
         context = context_of(prior, grid, 30)
-        draw(grid, context, Sampler(seed), Drawing(boundary=2, together=(1, 2), redraws=redraws))
+        draw(grid, context, Sampler(seed), Drawing(boundary=2, together=(1, 2)))
         assert grid.complete and np.array_equal(grid.codes[known], kept[known])
         assert np.array_equal(context.known, grid.known) and np.array_equal(context.codes, grid.codes)
         drawn.append(grid.codes)
     assert np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
-
-
-@pytest.mark.parametrize(("height", "width", "redrawn", "moved"), [(8, 8, 4, 16), (5, 7, 5, 11), (5, 7, 1, 3)])
-def test_redrawing_replaces_the_share_that_is_least_likely(prior, height, width, redrawn, moved):
-    """So many sixteenths of the positions, rounded up; none of these comes out the same."""
-    changed = []
-    for redraws in (0, 1):
-        grid = Grid(6, height, width, 2)
-        drawing = Drawing(redraws=redraws, redrawn=redrawn, coarse=(0, 16))
-        draw(grid, prior.context(height, width, 30), Sampler(3), drawing)
-        changed.append(grid.codes.copy())
-    assert (changed[0] != changed[1]).any(0).sum() == moved
 
 
 def test_stages_share_what_is_unknown():

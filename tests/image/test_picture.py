@@ -331,6 +331,7 @@ def test_damaged_files_raise_nothing_but_invalid_image(format):
         except InvalidImage as error:
             refused.append(str(error))
     beginnings = ("damaged", "not an image", "too large", "a picture without")
+    assert format == "GIF" or refused  # Pillow shows whatever is left of a GIF
     assert all(text.startswith(beginnings) for text in refused)
 
 

@@ -97,3 +97,13 @@ def test_an_absurd_number_is_damage_and_costs_nothing():
         assert joiner.feed(body + crc_hqx(body, 0xFFFF).to_bytes(2, "big")) == (not damaged)
         assert joiner.result().damaged == damaged
         assert len(joiner.result().missing) == (0 if damaged else number)
+
+
+def test_a_check_that_holds_by_chance_ends_nothing():
+    packets = split(bytes(500), 51)
+    odd = bytes([packets[0][0]]) + b"\xff" * 12  # a number that never ends
+    odd += crc_hqx(odd, 0xFFFF).to_bytes(2, "big")
+    joiner = Joiner()
+    assert not joiner.feed(odd)
+    assert all(joiner.feed(packet) for packet in packets)
+    assert joiner.result().damaged == 1 and joiner.result().complete

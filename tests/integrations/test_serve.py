@@ -26,6 +26,7 @@ from pqmim.image.picture import read_picture
 from pqmim.integrations.serve import Limits, make_app
 from pqmim.integrations.serve.app import PAGE
 from pqmim.integrations.serve.guard import Bodies
+from pqmim.integrations.serve.rivals import at_size
 from pqmim.results import Encoded, Received, Rendered
 
 POST = {"Content-Type": "application/octet-stream"}
@@ -322,3 +323,9 @@ def test_bodies_that_wait_have_a_limit_in_all_and_make_room_when_answered():
         assert refused.value.status_code == 413
 
     asyncio.run(story())
+
+
+def test_a_rival_takes_its_best_quality_where_there_is_room():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    assert at_size(image, "jpeg", 10**6).quality == 100
+    assert at_size(image, "jpeg", 1).quality == 0

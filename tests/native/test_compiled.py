@@ -121,13 +121,11 @@ def test_some_positions_and_the_first_blocks(level, blocks):
 
 
 @pytest.mark.parametrize("level", levels())
-def test_forgets_and_learns_another_code(level):
+def test_learns_another_code(level):
     tensors = random_tensors(4)
     codes, known = random_codes(4, tensors, 6, 6)
     context = known_context(CompiledPrior(tensors, level=level), codes, known, 30)
     list(context.frequencies(range(1), np.arange(1)))
-    context.forget(np.arange(0, 36, 3))
-    known.reshape(36, -1)[::3] = False
     codes.reshape(36, -1)[1::3] ^= 5
     for m in range(codes.shape[2]):
         positions = np.flatnonzero(known[..., m].ravel())

@@ -33,7 +33,7 @@ def test_textures_are_apart_by_what_they_are_and_not_by_where_they_stand():
     assert [mean.shape[2:] for mean, _ in textures.moments(noise, (3, 3))] == [(7, 7), (3, 3), (1, 1)]
 
 
-def test_detail_is_heard_at_the_size_that_it_has():
+def test_detail_counts_at_the_size_that_it_has():
     flat = torch.full((1, 3, 64, 64), 100.0)
     fine = flat + 20 * ((torch.arange(64) % 2) - 0.5)
     wide = flat + 20 * ((torch.arange(64) // 4 % 2) - 0.5)

@@ -55,15 +55,14 @@ class Field(NamedTuple):
     bits: int
     minimum: int
     maximum: int
-    meaning: str
 
 
-KIND = Field("kind", 2, 0, 2, "what the payload holds")
-SCALE = Field("scale", 2, 0, 3, "the picture was coded at 1/2**scale of its size")
-WEIGHTS = Field("weights", 10, 0, 1023, "short hash of the weights that the codes need")
-QUALITY = Field("quality", 7, 0, 100, "quality at which it was coded, at that scale")
-WIDTH = Field("width", 0, 1, 65536, "pixels")
-HEIGHT = Field("height", 0, 1, 65536, "pixels")
+KIND = Field("kind", 2, 0, 2)  # what the payload holds
+SCALE = Field("scale", 2, 0, 3)  # the picture was coded at 1/2**scale of its size
+WEIGHTS = Field("weights", 10, 0, 1023)  # short hash of the weights that the codes need
+QUALITY = Field("quality", 7, 0, 100)  # quality at which it was coded, at that scale
+WIDTH = Field("width", 0, 1, 65536)  # pixels
+HEIGHT = Field("height", 0, 1, 65536)  # pixels
 
 FIELDS = (KIND, SCALE, WEIGHTS, QUALITY)
 """Those of a framed file, before the size."""

@@ -161,7 +161,7 @@ class Compressing:
 
     def __call__(self, codec: "Codec", job: Job) -> Outcome:
         """Do it to one file."""
-        source = read(job.source) if job.source == STREAM else job.source
+        source = read(job.source, self.options.get("max_pixels")) if job.source == STREAM else job.source
         try:
             encoded = codec.encode(source, **self.options)
         except ValueError as error:  # no room for a header
@@ -170,7 +170,7 @@ class Compressing:
         readable = job.target != STREAM and not is_device(job.target)
         if "verify" in self.options and readable and read(job.target) != encoded.data:
             raise OutputError("what was written does not read back", job.target)
-        count, bpp = len(encoded.data), 8 * len(encoded.data) / (encoded.width * encoded.height)
+        count, bpp = len(encoded.data), encoded.bpp
         facts = {
             "width": encoded.width,
             "height": encoded.height,

@@ -59,7 +59,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file, a folder of them, or -")
     parser.add_argument(
         "--format",
-        type=lambda name: name.lstrip("."),
+        type=lambda name: name.lstrip(".").lower(),
         metavar="NAME",
         help="png, jpg, webp, avif, tiff, ...; default: the output's ending, or png",
     )

@@ -25,6 +25,8 @@ from pqmim.errors import InvalidImage
 if TYPE_CHECKING:
     from pqmim.codec import Codec
 
+QUALITY = 40  # of what is drawn from nothing
+
 DETAILS = """\
 Draws all codes of a picture from the model, or those under a mask: a picture of the photo's size,
 white (or opaque) where it shall be painted anew. The same seed draws the same picture again on the
@@ -49,7 +51,7 @@ def add_to(verbs: Any) -> None:
     add_output_option(parser, "generated.png")
     parser.add_argument("--size", type=values.picture_size, metavar="WxH", help="pixels (default: 512x512)")
     parser.add_argument(
-        "-q", "--quality", type=values.quality, default=40, metavar="0..100", help="detail drawn (default: 40)"
+        "-q", "--quality", type=values.quality, metavar="0..100", help=f"detail drawn (default: {QUALITY})"
     )
     parser.add_argument("--keep", metavar="PHOTO.pqm", help="repaint a region of this picture instead")
     parser.add_argument("--mask", metavar="MASK", help="with --keep: white where to repaint")
@@ -70,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         args.fail("--keep and --mask come together")
     if args.keep and args.size:
         args.fail("with --keep the size is that of the picture")
+    if args.keep and args.quality is not None:
+        args.fail("with --keep the quality is that of the picture")
     if args.max_pixels and not args.keep:
         args.fail("--max-pixels is for the picture that --keep names")
     from pqmim.image.save import encode, ending_of
@@ -83,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         options = sampling(args) | given(look=args.look) | {"seed": args.seed + job.number}
         if mask is None:
             width, height = args.size or (512, 512)
-            image = codec.generate(width, height, quality=args.quality, **options)
+            quality = QUALITY if args.quality is None else args.quality
+            image = codec.generate(width, height, quality=quality, **options)
         else:
             image = codec.repaint(data, mask, **options, **given(max_pixels=args.max_pixels))
         picture, notes = encode(image, ending, job.target)

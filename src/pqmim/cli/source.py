@@ -38,12 +38,11 @@ def output_of(args: argparse.Namespace) -> str | None:
 
 def small_file(args: argparse.Namespace, size: int) -> bytes:
     """The bytes of `args.path`, made of a photo to `args.size` bytes, or `size`, where it is one."""
-    data = read(args.path)
+    data = read(args.path, args.max_pixels)
     if begins(data):
         return data
-    source: Any = data if args.path == STREAM else args.path
-    with waiting(f"{args.path}: compressing"):
-        encoded = open_codec(args).encode(source, size=args.size or size, **given(max_pixels=args.max_pixels))
+    with waiting(f"{args.path}: compressing"), about(args.path):
+        encoded = open_codec(args).encode(data, size=args.size or size, **given(max_pixels=args.max_pixels))
     note(Job(args.path).name, encoded.notes)
     return encoded.data
 

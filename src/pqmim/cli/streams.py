@@ -7,15 +7,21 @@ from pqmim.cli.messages import about
 from pqmim.errors import OutputError, PqmimError
 
 
-def read(source: str) -> bytes:
-    """All bytes of a file or of standard input."""
+def read(source: str, max_pixels: int | None = None) -> bytes:
+    """All bytes of a file or of standard input.
+
+    Raises:
+        InvalidImage: there are more than a picture of `max_pixels` pixels may take.
+    """
+    from pqmim.image.limits import read_bounded
+
     if source == STREAM:
         if sys.stdin is None:
             raise PqmimError("closed", "standard input")
-        return sys.stdin.buffer.read()
+        return read_bounded(sys.stdin.buffer, "standard input", max_pixels)
     try:
         with open(source, "rb") as file:
-            return file.read()
+            return read_bounded(file, source, max_pixels)
     except ValueError as error:  # a name with a zero byte
         raise PqmimError(str(error), source) from error
 

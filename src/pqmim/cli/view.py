@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 from typing import Any
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if not shown and not args.json:
         from pqmim.integrations.terminal import drawn
 
-        columns = os.get_terminal_size().columns if is_terminal(sys.stdout) else 80
+        columns = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else 80
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"  # one without half blocks shows question marks
         print(drawn(rendered.image, columns).encode(encoding, "replace").decode(encoding))
     if args.json:

@@ -27,8 +27,6 @@ class Drawing:
         coarse: how many of the 16 ranks of positions are known before each pass of coarse ones, and after the last.
         fine: the same for fine ones.
         temperatures: of coarse and of fine ones, in sixteenths.
-        redraws: how often what is least likely, given all the rest, is drawn again.
-        redrawn: the share of positions that is, in sixteenths.
     """
 
     boundary: int = 26
@@ -36,8 +34,6 @@ class Drawing:
     coarse: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
     fine: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8, 12, 16)
     temperatures: tuple[int, int] = (UNIT // 2, UNIT)
-    redraws: int = 0
-    redrawn: int = 5
 
     def heated(self, heat: int) -> "Drawing":
         """The same with both temperatures times `heat` sixteenths, no less than one."""

@@ -9,7 +9,7 @@ become known to the prior when the turn ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,14 +139,7 @@ def drawing_turns(grid: Grid, drawing: Drawing) -> Iterator[Turn]:
 
 def draw(grid: Grid, context: Context, sampler: Sampler, drawing: Drawing = DRAWING) -> None:
     """Draw all codes that are not known, in an order made for it: see `coding.drawing`."""
-    unknown = ~grid.known
-    order = list(drawing_turns(grid, drawing.heated(sampler.heat)))
-    sample(grid, context, order, sampler)
-    for turn in order * drawing.redraws:
-        coded = turn.sub_quantizers
-        drawn = turn.positions[unknown[coded.start : coded.stop, turn.positions].all(0)]
-        if len(drawn):
-            _redraw(grid, context, replace(turn, positions=drawn), sampler, -(-len(drawn) * drawing.redrawn // 16))
+    sample(grid, context, list(drawing_turns(grid, drawing.heated(sampler.heat))), sampler)
 
 
 def surest_first(grid: Grid, context: Context, groups: Sequence[Group], sampler: Sampler, steps: int) -> None:
@@ -242,24 +235,6 @@ def _open(grid: Grid, order: Iterable[Turn]) -> Iterator[Turn]:
         left = turn.positions[~grid.known[coded.start : coded.stop, turn.positions].all(0)]
         if len(left):
             yield Turn(coded, left, None, turn.temperature)
-
-
-def _redraw(grid: Grid, context: Context, turn: Turn, sampler: Sampler, count: int) -> None:
-    """Draw anew at the `count` positions of a turn whose codes are the least likely, given all others."""
-    own = turn.sub_quantizers
-    context.forget(turn.positions)
-    for m in range(grid.active):
-        if m not in own:
-            context.reveal(m, turn.positions, grid.codes[m, turn.positions])
-    sureness = np.zeros(len(turn.positions), np.int64)
-    found = np.zeros((len(own), len(turn.positions)), np.uint8)
-    for m, part, frequencies in _frequencies(context, turn):
-        sureness[part] += sampler.sureness(frequencies.intervals(grid.codes[m, turn.positions[part]])[1])
-        found[m - own.start, part] = sampler.draw(frequencies.cumulative())
-    least = np.sort(np.argsort(sureness, kind="stable")[:count])
-    for m, codes in zip(own, found):
-        grid.reveal(m, turn.positions[least], codes[least])
-        context.reveal(m, turn.positions, grid.codes[m, turn.positions])
 
 
 def _draw_surest(

@@ -52,10 +52,6 @@ class Context(Protocol):
         """Make the codes (n,) of sub-quantizer `m` known at positions (n,). They were unknown before."""
         ...
 
-    def forget(self, positions: Positions) -> None:
-        """Make the codes of all sub-quantizers at positions (n,) unknown."""
-        ...
-
     def frequencies(
         self, coded: range, positions: Positions, blocks: int | None = None, temperature: int = UNIT
     ) -> Iterator[tuple[int, slice, Frequencies]]:

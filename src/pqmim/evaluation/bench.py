@@ -36,7 +36,7 @@ class Choices:
         names: of codecs, see `run.evaluate`.
         weights: of pqmim; None: the packaged release.
         device: of pqmim and its rivals.
-        threads: of the codecs that take more than one; None: all cores.
+        threads: of the codecs that take more than one; None: as many as each finds right.
         features: SqueezeNet 1.1's weights, for the measure squeezenet; None: without it.
     """
 

@@ -13,6 +13,7 @@ from PIL import Image, features
 
 from pqmim import looks, rivals
 from pqmim.errors import PqmimError
+from pqmim.evaluation.machine import code_digest
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
 Path = str | os.PathLike[str]
@@ -125,6 +126,7 @@ class PqmimCodec:
         release = self.codec.release
         versions = {
             "pqmim": pqmim.__version__,
+            "code": code_digest(),
             "weights": f"{release.id:03x}",  # names what decides codes alone
             "digest": release.digest[:SHORT],
             "torch": importlib.metadata.version("torch"),

@@ -1,5 +1,6 @@
 """What a measurement ran on, for the record of every file of results."""
 
+import hashlib
 import os
 import platform
 import re
@@ -7,11 +8,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pqmim
+
 # What decides how fast integer and bfloat16 products are, by the names that Linux gives them.
 FEATURES = (
     *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "sve", "sve2"),
 )
+BESIDE = (
+    "cli",
+    "evaluation",
+    "integrations",
+    "onnx",
+    "rivals",
+    "training",
+)  # packages that do not decide what the codec does
 LIBRARIES = ("torch", "numpy", "pillow")
 
 
@@ -42,10 +53,18 @@ def cpu_features() -> list[str]:
     return [name for name in FEATURES if name in flags]
 
 
+def code_digest() -> str:
+    """Sixteen hexadecimal digits of a hash of the sources that decide files and pictures."""
+    folder, found = Path(pqmim.__file__).parent, hashlib.sha256()
+    for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.[ch]"))):
+        name = path.relative_to(folder)
+        if name.parts[0] not in BESIDE:
+            found.update(name.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()[:16]
+
+
 def versions(*libraries: str) -> dict[str, str]:
     """Versions of Python, pqmim, `LIBRARIES` and the libraries named, those that are installed."""
-    import pqmim
-
     found = {"python": platform.python_version(), "pqmim": pqmim.__version__}
     for name in (*LIBRARIES, *libraries):
         try:

@@ -38,7 +38,7 @@ class Options:
 
     weights: str | os.PathLike[str] | None = None  # of pqmim; None: the packaged release
     device: str = "cpu"  # of pqmim and its rivals
-    threads: int | None = None  # of the codecs that take more than one; None: all cores
+    threads: int | None = None  # of the codecs that take more than one; None: as many as there are cores
     features: str | os.PathLike[str] | None = None  # SqueezeNet 1.1's weights, for the measure squeezenet
     perceptual: Perceptual | None = None  # for realism at equal rates; every picture is coded once more, or kept
     published: Mapping[str, PublishedCurve] = field(default_factory=dict)  # curves of the same photos
@@ -48,7 +48,7 @@ class Options:
 
     def bench(self, names: Sequence[str]) -> Choices:
         """What measures codecs of these names."""
-        threads = 1 if self.jobs > 1 else self.threads
+        threads = 1 if self.jobs > 1 else self.threads or os.cpu_count()
         return Choices(names, self.weights, self.device, threads, self.features)
 
 

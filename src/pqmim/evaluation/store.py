@@ -63,5 +63,4 @@ def digest(value: Any) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data, force=True)
+    write_atomically(path, data, force=True, parents=True)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from PIL import Image
 
@@ -16,6 +17,21 @@ MAX_PIXELS = 1 << 26
 
 OPENED = MAX_SIDE * MAX_SIDE
 """Pixels up to which a file is opened, which allocates nothing for them, to see its size."""
+
+
+def read_bounded(file: BinaryIO, name: str, max_pixels: int | None = None) -> bytes:
+    """All bytes of an image file: at most 16 MiB and 16 a pixel of the largest picture, whatever the source is.
+
+    Raises:
+        InvalidImage: there are more.
+    """
+    most = 1 << 24 | 16 * (MAX_PIXELS if max_pixels is None else max_pixels)
+    data = file.read(most + 1)
+    if len(data) > most:
+        raise InvalidImage(
+            f"too large a file: more than {most:,} bytes, unless --max-pixels or max_pixels allows more", name
+        )
+    return data
 
 
 def check_size(width: int, height: int, name: str | None = None, max_pixels: int | None = None, part: str = "") -> None:

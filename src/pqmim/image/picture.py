@@ -14,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pqmim.errors import InvalidImage
 from pqmim.image.colour import REDUCED, has_deep_colour, to_srgb
-from pqmim.image.limits import MAX_PIXELS, check_size, pixel_limit
+from pqmim.image.limits import MAX_PIXELS, check_size, pixel_limit, read_bounded
 from pqmim.image.metadata import Metadata, has_text
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "DIB", "GIF", "PPM", "TGA", "JPEG2000", "ICO", "QOI")
@@ -90,16 +90,11 @@ def read_picture(source: Source, *, max_pixels: int | None = None, keep_metadata
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"An image is a path, bytes, a PIL image or a uint8 array, not {type(source).__name__}.")
     name = os.fspath(source)
-    most = 1 << 24 | 16 * (MAX_PIXELS if max_pixels is None else max_pixels)
     try:
         with open(name, "rb") as file:
-            data = file.read(most + 1)
+            data = read_bounded(file, name, max_pixels)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise InvalidImage(f"cannot be read: {getattr(error, 'strerror', None) or error}", name) from error
-    if len(data) > most:
-        raise InvalidImage(
-            f"too large a file: more than {most:,} bytes, unless --max-pixels or max_pixels allows more", name
-        )
     return _from_bytes(data, _Reading(name, max_pixels, keep_metadata))
 
 

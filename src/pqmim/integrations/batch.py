@@ -85,8 +85,7 @@ class Compress:
             encoded = codec.encode(data, **self._options)
         except (PqmimError, ValueError, MemoryError, RuntimeError) as error:  # RuntimeError: torch is out of memory
             return row | {"error": str(error) or type(error).__name__}
-        bpp = 8 * len(encoded.data) / (encoded.width * encoded.height)
-        return row | {"data": encoded.data, "bpp": bpp}
+        return row | {"data": encoded.data, "bpp": encoded.bpp}
 
     @cached_property
     def settings(self) -> str:

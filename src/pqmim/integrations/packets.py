@@ -95,16 +95,19 @@ class Joiner:
         if len(packet) < 2 + _CHECK or _sealed(packet[:-_CHECK]) != packet:
             self._damaged += 1
             return False
-        number, position = _parse_varint(packet, 1)
-        if self._name not in (None, packet[0]):
-            raise PqmimError(f"packet {number} belongs to another file")
+        try:
+            number, position = _parse_varint(packet, 1)
+            length, position = _parse_varint(packet, position) if number == 0 else (None, position)
+        except DamagedFile:  # a check of 16 bits holds by chance, too
+            number = MOST_PACKETS
         if number >= MOST_PACKETS:
             self._damaged += 1
             return False
+        if self._name not in (None, packet[0]):
+            raise PqmimError(f"packet {number} belongs to another file")
         self._name = packet[0]
         if number == 0:
-            self._length, position = _parse_varint(packet, position)
-            self._mtu = len(packet)
+            self._length, self._mtu = length, len(packet)
         self._parts[number] = packet[position:-_CHECK]
         return True
 

@@ -24,7 +24,7 @@ from pqmim.models.noise import CHANNELS, gaussian
 from pqmim.models.transforms import PATCH, REACH, STEM, STRIDE, Block, Synthesis, TransformConfig, blend, strips
 
 FINE = STRIDE // PATCH  # positions of noise along each side of a latent position
-FIRST_NOISE = 0.03  # deviation of the weights of the noise before training: small, but heard
+FIRST_NOISE = 0.03  # deviation of the weights of the noise before training: small, but not nothing
 
 
 class NoisyBlock(Block):

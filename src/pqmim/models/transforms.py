@@ -23,8 +23,8 @@ PATCH = 8  # pixels the stem spans
 STEM = 3 * PATCH * PATCH  # channels at 1/8 resolution: as many as a patch has samples, so that the stem loses nothing
 
 POSITIONS = 1 << 12  # latent positions of a strip: larger ones leave the caches and fault in fresh pages
-HALO = 8  # latent rows: blocks reach 1 each at 1/16 and half a one at 1/8, at most 4 + 4 / 2 by default
-REACH = 10.0  # standard deviations a branch hears: at low rates one step of a faint channel is a hundred of them
+HALO = 8  # latent rows that strips overlap by: blocks reach 1 each at 1/16 and half a one at 1/8, 4 + 4 / 2 by default
+REACH = 10.0  # standard deviations that a branch's input is clipped to: at low rates a step of a faint channel has a hundred
 
 
 @dataclass(frozen=True)

@@ -52,18 +52,6 @@ pq_context *pq_context_new(pq_prior *p, int height, int width, int quality) {
     return c;
 }
 
-/* Takes all that is known of a position away. */
-static void forget(pq_context *c, int64_t position) {
-    int size = c->prior->s.size, width = c->prior->s.width;
-    memset(c->state + position * size, UNKNOWN, (size_t)size);
-    memset(c->sum + position * width, 0, (size_t)width * sizeof(int32_t));
-}
-
-void pq_forget(pq_context *c, int64_t count, const int64_t *positions) {
-    for (int64_t i = 0; i < count; i++)
-        forget(c, positions[i]);
-}
-
 void pq_reveal(pq_context *c, int m, int64_t count, const int64_t *positions, const uint8_t *codes) {
     int size = c->prior->s.size;
     for (int64_t i = 0; i < count; i++) {

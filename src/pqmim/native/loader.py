@@ -66,7 +66,6 @@ _FUNCTIONS = {
     "pq_context_new": (c_void_p, [c_void_p, c_int, c_int, c_int]),
     "pq_context_free": (None, [c_void_p]),
     "pq_reveal": (None, [c_void_p, c_int, c_int64, c_void_p, c_void_p]),
-    "pq_forget": (None, [c_void_p, c_int64, c_void_p]),
     "pq_heads": (None, [c_void_p, c_int, c_int64, c_void_p, c_int, c_int, c_void_p, c_void_p, c_void_p]),
     "pq_stride": (c_int, [c_void_p]),
     "pq_masses": (None, [c_void_p, POINTER(View), c_void_p, c_void_p]),
@@ -164,7 +163,7 @@ def search() -> tuple[Library | None, str]:
     with suppress(RuntimeError):  # a user without a home folder has no cache
         places.append(cached())
     for path in places:
-        if not path.exists():
+        if not os.path.exists(path):  # False, too, in a folder that may not be entered
             continue
         try:
             found = Library(path)

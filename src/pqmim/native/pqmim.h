@@ -74,7 +74,6 @@ PQ_PUBLIC void pq_prior_free(pq_prior *prior);
 PQ_PUBLIC pq_context *pq_context_new(pq_prior *prior, int height, int width, int quality);
 PQ_PUBLIC void pq_context_free(pq_context *context);
 PQ_PUBLIC void pq_reveal(pq_context *context, int m, int64_t count, const int64_t *positions, const uint8_t *codes);
-PQ_PUBLIC void pq_forget(pq_context *context, int64_t count, const int64_t *positions);
 
 /* Runs the first `blocks` blocks, then the heads of sub-quantizers `start` to `stop` at the positions. `mean` and
  * `beta` are (count, channels of these), `free` is (count, rank * (stop - start)). */

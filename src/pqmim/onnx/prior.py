@@ -63,11 +63,6 @@ class OnnxContext:
         """See `coding.prior.Context.reveal`."""
         self._revealed.add(m, positions, codes)
 
-    def forget(self, positions: Positions) -> None:
-        """See `coding.prior.Context.forget`."""
-        self._embed()
-        self._sums[positions] = self._prior.around.embed_bias
-
     def frequencies(
         self, coded: range, positions: Positions, blocks: int | None = None, temperature: int = UNIT
     ) -> Iterator[tuple[int, slice, MassFrequencies]]:

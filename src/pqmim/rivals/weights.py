@@ -35,8 +35,7 @@ def save(path: Path, record: Record, model: nn.Module, tables: Tables) -> None:
     tensors = {f"model.{key}": _halved(tensor).contiguous().cpu() for key, tensor in model.state_dict().items()}
     tensors |= {f"tables.{key}": torch.from_numpy(table) for key, table in tables.items()}
     told = {"format": 1, "kind": record.kind, "transforms": asdict(record.transforms), record.kind: record.sizes}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save_tensors(tensors, metadata={RECORD: json.dumps(told)}), force=True)
+    write_atomically(path, save_tensors(tensors, metadata={RECORD: json.dumps(told)}), force=True, parents=True)
 
 
 def load(path: str | Path, kind: str, build: Callable[[Record], Model], device: torch.device) -> tuple[Model, Tables]:

@@ -13,7 +13,7 @@ from pqmim import rivals
 from pqmim.coding.schedule import Group
 from pqmim.errors import PqmimError
 from pqmim.models.prior.masked import PriorConfig
-from pqmim.models.transforms import TransformConfig
+from pqmim.models.transforms import HALO, TransformConfig
 from pqmim.training.precision import Wish
 from pqmim.training.schedules import JointSchedule, Part, PriorSchedule, QuantizerSchedule, TransformsSchedule
 
@@ -66,6 +66,14 @@ class Transforms(Part):
     """Blocks of the synthesis at 1/8."""
     expansion: float = Field(1.5, gt=0)
     """Width of a block's hidden layer, relative to its channels."""
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> "Transforms":
+        analysis = self.analysis_coarse + self.analysis_fine / 2
+        synthesis = self.synthesis_coarse + self.synthesis_fine / 2
+        if max(analysis, synthesis) > HALO:
+            raise ValueError(f"blocks reach farther than the {HALO} positions that strips of a picture overlap by")
+        return self
 
 
 class Quantizer(Part):

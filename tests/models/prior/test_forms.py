@@ -71,15 +71,11 @@ def test_what_is_kept_between_passes_is_what_one_pass_would_find(form):
     tensors, rng = random_tensors(3), np.random.default_rng(0)
     codes, _ = random_codes(3, tensors, 7, 11)
     known, context, places = np.zeros((7, 11, 4), bool), form(tensors).context(7, 11, 20), np.arange(77)
-    for step in range(4):
+    for _ in range(4):
         for m in rng.permutation(4):
             fresh = np.flatnonzero(~known[..., m].ravel() & (rng.random(77) < 0.3))
             context.reveal(m, fresh, codes[..., m].ravel()[fresh])
             known.reshape(-1, 4)[fresh, m] = True
-        if step == 2:
-            gone = np.arange(20, 40)
-            context.forget(gone)
-            known.reshape(-1, 4)[gone] = False
         assert_equal(tables_of(context, range(4), places), wanted(tensors, codes, known, 20, range(4), places))
 
 

@@ -33,7 +33,7 @@ def at_size(image: Image.Image, name: str, size: int) -> Rival:
         name: one of `available()`.
         size: bytes.
     """
-    low, high = 0, 100
+    low, high = 0, 101  # the first fits or counts as it is, the second is beyond all qualities
     best = _encoded(image, name, 0)
     while high - low > 1:
         middle = (low + high) // 2

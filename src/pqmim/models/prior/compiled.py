@@ -118,11 +118,6 @@ class CompiledContext:
             raise ValueError(f"codes are below {self.prior.codewords}")
         self._functions.pq_reveal(self._handle, m, len(positions), positions.ctypes.data, codes.ctypes.data)
 
-    def forget(self, positions: Positions) -> None:
-        """See `coding.prior.Context`."""
-        positions = self._places(positions)
-        self._functions.pq_forget(self._handle, len(positions), positions.ctypes.data)
-
     def frequencies(
         self, coded: range, positions: Positions, blocks: int | None = None, temperature: int = UNIT
     ) -> Iterator[tuple[int, slice, "CompiledFrequencies"]]:

@@ -104,12 +104,6 @@ class IntegerContext:
         """See `coding.prior.Context.reveal`."""
         self._revealed.add(m, positions, codes)
 
-    @shielded
-    def forget(self, positions: Positions) -> None:
-        """See `coding.prior.Context.forget`."""
-        self._embed()
-        self._sums[self._at(positions)] = self._prior.embed_bias
-
     def frequencies(
         self, coded: range, positions: Positions, blocks: int | None = None, temperature: int = UNIT
     ) -> Iterator[tuple[int, slice, MassFrequencies]]:

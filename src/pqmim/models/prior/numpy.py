@@ -77,11 +77,6 @@ class NumpyContext:
         """See `coding.prior.Context.reveal`."""
         self._revealed.add(m, positions, codes)
 
-    def forget(self, positions: Positions) -> None:
-        """See `coding.prior.Context.forget`."""
-        self._embed()
-        self._sums[positions] = self._prior.embed_bias
-
     def frequencies(
         self, coded: range, positions: Positions, blocks: int | None = None, temperature: int = UNIT
     ) -> Iterator[tuple[int, slice, MassFrequencies]]:
