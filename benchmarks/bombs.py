@@ -84,7 +84,7 @@ def likely(codec: Any, header: Any, room: int) -> bytes:
     from pqmim.coding.range_coder import PRECISION, RangeEncoder
 
     grid = codec.empty_grid(header)
-    (engine,) = codec._engines.values()
+    engine = codec.engine_of(codec.empty(16, 16))
     encoder, left = RangeEncoder(), 8.0 * room
 
     def choose(m: int, positions: Any, frequencies: Any) -> Any:

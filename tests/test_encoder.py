@@ -153,7 +153,7 @@ def test_steps_get_smaller_and_the_prior_is_asked_half_way(codec, photo, monkeyp
         return torch.zeros(found.codes.shape)
 
     monkeypatch.setattr(encoder, "followed", followed)
-    own = codec.engine_of(read(codec.compress(photo, 50, effort=0)))._encoder
+    own = codec.engine_of(read(codec.compress(photo, 50, effort=0))).encoder
     image = torch.tensor(photo).permute(2, 0, 1)[None]
     aim = Aim.of(4.0, 400.0, 60, torch.device("cpu"))
     taken.clear()
@@ -168,7 +168,7 @@ def test_candidates_are_priced_as_files_are(codec, photo):
     image = torch.tensor(photo).permute(2, 0, 1)[None]
     record, prior = codec.release.record, engine.reception.prior
     aim = Aim.of(record.rates[50], record.prices[50], record.active[50], torch.device("cpu"))
-    found = engine._encoder.candidates(image, aim, 0, lambda found: found.errors)
+    found = engine.encoder.candidates(image, aim, 0, lambda found: found.errors)
     grid = Grid(len(record.dimensions), 6, 10, record.active[50])
     bits = found.priced(grid, prior.context(6, 10, 50), turns(record.groups, grid))
     assert bits.shape == found.codes.shape and grid.complete

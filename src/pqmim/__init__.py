@@ -6,7 +6,7 @@
 
 Pictures are paths, bytes of an image file, PIL images or uint8 arrays (H, W, 3). Files are bytes, paths or binary file
 objects. `Codec` holds loaded weights and settings for repeated use. What a user can get wrong raises a `PqmimError`,
-or `TypeError` or `ValueError` for arguments of the wrong kind.
+`TypeError` or `ValueError` for arguments of the wrong kind, or `OSError` for a .pqm file that cannot be opened.
 
 Nothing heavy is imported before the first call that needs it.
 """

@@ -107,7 +107,7 @@ class Engine:
 
         with self.shielded(always=True):
             image = torch.tensor(rgb, device=self._settings.device).permute(2, 0, 1)[None]  # (1, 3, H, W)
-            return self._encoder.encode(image, quality, effort, self.release.record, self.reception.prior)
+            return self.encoder.encode(image, quality, effort, self.release.record, self.reception.prior)
 
     @property
     def reaching(self) -> int:
@@ -220,7 +220,8 @@ class Engine:
         return made
 
     @property
-    def _encoder(self) -> "Encoder":
+    def encoder(self) -> "Encoder":
+        """What chooses codes; its networks are made when it is first asked for."""
         from pqmim.encoder import Encoder
 
         def make() -> Encoder:

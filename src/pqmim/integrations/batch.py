@@ -29,7 +29,7 @@ class Compress:
         device: "cpu", or "cuda" on workers that have one.
         threads: of one worker; engines run one a core.
         weights: a file of weights; None: those of the package.
-        options: others of `Codec.encode`: size, bpp, effort, max_pixels.
+        options: others of `Codec.encode`: size, bpp, psnr, msssim, effort, max_pixels.
 
     Raises:
         BadArgument: a number is out of range, or several targets are given.
