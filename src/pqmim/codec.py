@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pqmim import dial
+from pqmim.across_scales import JOINING, Known, Plan, draw_across_scales
 from pqmim.bitstream.container import Container, Tag, read
 from pqmim.bitstream.header import Header, Kind
 from pqmim.coding.grid import Grid
 from pqmim.coding.prior import UNIT
 from pqmim.coding.sampler import COMPLETING, Sampler
-from pqmim.drawing import JOINING, Known, Plan, draw_across_scales
 from pqmim.engine import Engine, Settings, Style
 from pqmim.errors import BadArgument, InvalidImage, PqmimError
 from pqmim.image.alpha import decode_alpha
@@ -285,9 +285,9 @@ class Codec:
             width: in pixels.
             height: in pixels.
             quality: how much detail is drawn.
-            seed: draws the same codes again on the same machine; on every machine where `steps` are given, see `drawing.py`.
+            seed: draws the same codes again on the same machine; on every machine where `steps` are given, see `across_scales.py`.
             temperature: 1 draws as often as the prior says, less keeps to what is likely.
-            steps: None draws structure at an eighth of the size first, see `drawing.py`; a number draws at full size
+            steps: None draws structure at an eighth of the size first, see `across_scales.py`; a number draws at full size
                 alone, see `draw`.
             look: see `render`.
 

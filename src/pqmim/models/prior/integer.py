@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def shielded(function: Callable[P, R]) -> Callable[P, R]:
+def plain_mode(function: Callable[P, R]) -> Callable[P, R]:
     """Run without autocast and gradients, whatever the caller has set.
 
     Not for generators, which would leave the shield up between two values.
@@ -54,7 +54,7 @@ class IntegerPrior(Sized):
         ValueError: a number could leave what carries it.
     """
 
-    @shielded
+    @plain_mode
     def __init__(
         self, tensors: spec.Tensors, device: str | torch.device = "cpu", product: Product | None = None
     ) -> None:
@@ -94,7 +94,7 @@ class Loader:
 class IntegerContext:
     """A `coding.prior.Context` of an `IntegerPrior`."""
 
-    @shielded
+    @plain_mode
     def __init__(self, prior: IntegerPrior, height: int, width: int, quality: int) -> None:
         self._prior, self._shape, self._level = prior, (height, width), prior.level[quality]
         self._revealed = Revealed(prior.layout, prior.code_inputs)
@@ -118,7 +118,7 @@ class IntegerContext:
                 part = slice(at, at + ROWS)
                 yield m, part, self._prior.heads.frequencies(own, m, part, temperature)
 
-    @shielded
+    @plain_mode
     def _tokens(self, positions: Positions, blocks: int | None) -> Tensor:
         """Hidden states int8 (n, d) of positions (n,)."""
         self._embed()
@@ -258,7 +258,7 @@ class Heads:
         self.inverse_squares = load.move(spec.inverse_squares(), torch.float64)
         self.one = load.move(np.array(65536), torch.float64)  # in 16 fractional bits
 
-    @shielded
+    @plain_mode
     def parameters(self, tokens: Tensor, coded: range) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Of each sub-quantizer: factors of the free term (n, R), inverse squared scales and means (n, d)."""
         rows = self.layout.channels(coded)
@@ -270,7 +270,7 @@ class Heads:
         factors = torch.split(free, self.layout.rank, 1)
         return list(zip(factors, torch.split(beta, dims, 1), torch.split(mean, dims, 1)))
 
-    @shielded
+    @plain_mode
     def frequencies(
         self, parameters: tuple[Tensor, Tensor, Tensor], m: int, part: slice, temperature: int
     ) -> MassFrequencies:

@@ -118,7 +118,7 @@ class Known:
     known: NDArray[np.bool_]
 
 
-def passes(grid: Grid, plan: Plan) -> Iterator[Turn]:
+def turns_of(grid: Grid, plan: Plan) -> Iterator[Turn]:
     """The turns that draw all codes of a grid: coarse sub-quantizers first, some at a time, in growing stages."""
     temperatures = max(1, round(UNIT * plan.coarse)), max(1, round(UNIT * plan.fine))
     return drawing_turns(grid, Drawing(plan.boundary, plan.together, fine=FINE_RANKS, temperatures=temperatures))
@@ -126,7 +126,7 @@ def passes(grid: Grid, plan: Plan) -> Iterator[Turn]:
 
 def draw(grid: Grid, studio: Studio, plan: Plan, seed: int) -> None:
     """Draw all codes of a grid that are not known, at its own scale.  A seed draws the same codes everywhere."""
-    sample(grid, context_of(studio.prior, grid, studio.quality), passes(grid, plan), Sampler(seed))
+    sample(grid, context_of(studio.prior, grid, studio.quality), turns_of(grid, plan), Sampler(seed))
 
 
 def draw_across_scales(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pqmim import drawing
+from pqmim.across_scales import Known, Plan, draw, draw_across_scales, turns_of
 from pqmim.coding.grid import Grid
 from pqmim.coding.prior import UNIT, CumulativeFrequencies
-from pqmim.drawing import Known, Plan, draw, draw_across_scales, passes
 
 SIZE, CODEWORDS = 6, 16
 
@@ -64,7 +64,7 @@ def test_every_code_is_drawn_once_coarse_ones_first():
     grid = Grid(SIZE, 5, 7, 5)
     drawn = np.zeros((SIZE, 35), int)
     starts = []
-    for turn in passes(grid, PLAN):
+    for turn in turns_of(grid, PLAN):
         drawn[turn.sub_quantizers.start : turn.sub_quantizers.stop, turn.positions] += 1
         starts.append((turn.sub_quantizers.start, turn.temperature))
         assert len(turn.sub_quantizers) <= 2 and turn.blocks is None
