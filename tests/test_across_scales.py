@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pqmim import drawing
+from pqmim import across_scales
 from pqmim.across_scales import Known, Plan, draw, draw_across_scales, turns_of
 from pqmim.coding.grid import Grid
 from pqmim.coding.prior import UNIT, CumulativeFrequencies
@@ -119,4 +119,4 @@ def test_temperatures_scale_together():
 
 @pytest.mark.parametrize(("size", "scales"), [((64, 64), 0), ((128, 4000), 1), ((512, 768), 3), ((5000, 5000), 3)])
 def test_the_smallest_scale_still_has_some_positions(size, scales):
-    assert drawing.smallest_scale(*size, 3) == scales
+    assert across_scales.smallest_scale(*size, 3) == scales

@@ -11,7 +11,7 @@ from pqmim.results import STRIDE
 
 
 class EngineStudio:
-    """An engine as a `drawing.Studio`.
+    """An engine as an `across_scales.Studio`.
 
     Args:
         engine: of the release.
