@@ -338,3 +338,10 @@ def test_missing_weights_are_named(codec, photo):
 def test_a_picture_of_a_size_that_none_has_is_not_drawn(codec, size):
     with pytest.raises(BadArgument, match=f"{size[0]}x{size[1]}"):
         codec.generate(*size)
+
+
+def test_bytes_after_the_end_are_damage_unless_what_there_is_is_asked_for(codec, file):
+    with pytest.raises(DamagedFile, match="bytes after its end"):
+        codec.receive(file + b"xy")
+    received = codec.receive(file + b"xy", partial=True)
+    assert np.array_equal(received.codes, codec.receive(file).codes) and "passed over" in received.notes[-1]

@@ -14,7 +14,17 @@ Nothing heavy is imported before the first call that needs it.
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pqmim.errors import DamagedFile, InvalidImage, OutputError, PqmimError, UnsupportedFile
+from pqmim.errors import (
+    BadArgument,
+    DamagedFile,
+    InvalidImage,
+    MissingPackage,
+    OutputError,
+    PqmimError,
+    TooShort,
+    UnsupportedFile,
+    WeightsError,
+)
 from pqmim.source import Source, data_of
 
 if TYPE_CHECKING:
@@ -32,13 +42,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadArgument",
     "Codec",
     "DamagedFile",
     "Decoder",
     "InvalidImage",
+    "MissingPackage",
     "OutputError",
     "PqmimError",
+    "TooShort",
     "UnsupportedFile",
+    "WeightsError",
     "check",
     "compress",
     "decompress",

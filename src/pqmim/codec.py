@@ -147,7 +147,7 @@ class Codec:
             UnsupportedFile: the file is of another kind, or needs weights that are not here.
             InvalidImage: the picture is too large.
         """
-        container = read(data)
+        container = read(data, partial=partial)
         admit(container, len(data), max_pixels)
         if not partial and container.complete:
             container.require_intact()
@@ -321,7 +321,8 @@ class Codec:
         received = self.receive(data, max_pixels=max_pixels)
         header = received.header
         if mask.shape != (header.height, header.width):
-            raise BadArgument(f"the mask has shape {mask.shape}, the picture {(header.height, header.width)}")
+            given = "x".join(map(str, mask.shape[::-1]))
+            raise BadArgument(f"the mask is {given}, the picture {header.width}x{header.height}")
         unknown = received.touched(mask)
         left = received.without(unknown.ravel())
         if steps is not None or header.kind == Kind.FLAT:  # which has no codes to draw

@@ -109,7 +109,7 @@ class Decoder:
 
     def _container(self) -> Container | None:
         try:
-            return read(bytes(self._data))
+            return read(bytes(self._data), partial=self._partial)
         except TooShort:
             return None
 

@@ -97,7 +97,7 @@ def target(
         return metrics.psnr, float(psnr)
     assert msssim is not None
     if min(size) < metrics.MS_SSIM_MIN_SIDE:
-        raise BadArgument(f"msssim needs sides of {metrics.MS_SSIM_MIN_SIDE} pixels, not {size[0]}x{size[1]}")
+        raise BadArgument(f"msssim needs sides of at least {metrics.MS_SSIM_MIN_SIDE} pixels, not {size[0]}x{size[1]}")
     return metrics.ms_ssim, float(msssim)
 
 

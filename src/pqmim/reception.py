@@ -241,6 +241,8 @@ def _legible(container: Container) -> tuple[dict[int, bytes], list[str]]:
         except DamagedFile as error:
             del chunks[Tag.ALPHA]
             lost.append(error.message)
+    if container.surplus:
+        lost.append("there are bytes after the file's end, which are passed over")
     if container.broken:
         lost.append("the file is damaged among its chunks: alpha or metadata may be missing")
     return chunks, lost

@@ -167,7 +167,8 @@ def find(wanted: int) -> Path:
     """
     if wanted not in installed():
         raise UnsupportedFile(
-            f"the file needs weights {wanted:03x}, which are not installed: upgrade pqmim, or name their file with --weights"
+            f"the file needs weights {wanted:03x}, which are not installed: decode it with the version of pqmim that wrote it, "
+            "or name the file of these weights with --weights"
         )
     return installed()[wanted]
 

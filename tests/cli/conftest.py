@@ -47,7 +47,7 @@ class FakeCodec:
         return Encoded(data, width, height, 0, notes=notes)
 
     def receive(self, data, *, partial=False, **options):
-        container = read(data)
+        container = read(data, partial=partial)
         self.asked.append({"partial": partial, **options})
         if container.complete and not partial:
             container.verify(container.payload)

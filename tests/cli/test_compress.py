@@ -91,7 +91,7 @@ def test_names_that_collide_are_kept_apart(run, photo):
 @pytest.mark.parametrize(
     "target, complaint",
     [
-        ("none/a.pqm", "pqmim: none/a.pqm: cannot be written: there is no folder none.\n"),
+        ("photo.png/a.pqm", "pqmim: photo.png: cannot be made: a file is in its place.\n"),
         ("folder.pqm", "pqmim: folder.pqm: cannot be written: it is a folder; to write into it, use -o.\n"),
     ],
 )
@@ -99,6 +99,21 @@ def test_a_place_that_cannot_be_written(run, photo, codec, target, complaint):
     (photo.parent / "folder.pqm").mkdir()
     assert run("compress", "photo.png", target) == (1, b"", complaint)
     assert codec.opened == []
+
+
+def test_the_folder_of_a_result_is_made(run, photo):
+    assert run("compress", "photo.png", "new/a.pqm")[0] == run("compress", "photo.png", "-o", "other/a.pqm")[0] == 0
+    assert os.listdir("new") == os.listdir("other") == ["a.pqm"]
+
+
+def test_pictures_that_are_not_read_are_told(run, here):
+    (here / "in" / "deeper").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(here / "in" / "a.jfif", "JPEG")
+    for name in ("in/b.HEIC", "in/c.heic", "in/deeper/d.cr2", "in/notes.txt"):
+        (here / name).write_bytes(b"")
+    told = "pqmim: pictures of kinds that are not read are passed over: "
+    assert run("compress", "in", "-o", "out") == (0, b"out/a.pqm: 17 bytes, 2.125 bpp\n", told + "2 .heic\n")
+    assert run("compress", "-r", "in", "-o", "more")[2] == told + "2 .heic, 1 .cr2\n"
 
 
 def test_output_folder(run, photo):

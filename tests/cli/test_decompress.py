@@ -1,5 +1,6 @@
 import io
 import os
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -43,7 +44,7 @@ def test_several_into_a_folder(run, packed):
     assert sorted(os.listdir("out")) == ["a.webp", "photo.webp", "pqmim.jsonl"]
 
 
-@pytest.mark.parametrize("words", [["packed.pqm", "a.txt"], ["packed.pqm", "a"], ["packed.pqm", "--format", "tex"]])
+@pytest.mark.parametrize("words", [["packed.pqm", "a.txt"], ["packed.pqm", "a"]])
 def test_an_unknown_format_costs_no_work(run, packed, codec, words):
     codec.opened.clear()
     status, out, err = run("decompress", *words)
@@ -162,3 +163,17 @@ def test_endings_are_told_once(run, packed):
 def test_a_format_may_be_given_as_an_ending(run, packed):
     assert run("decompress", "packed.pqm", "--format", ".jpg") == (0, b"packed.jpg: 24x16\n", "")
     assert run("decompress", "packed.pqm", "--format", "PNG") == (0, b"packed.png: 24x16\n", "")
+
+
+def test_a_format_that_is_none_is_a_usage_error(run, packed, capsysbinary):
+    with pytest.raises(SystemExit) as stop:
+        run("decompress", "packed.pqm", "--format", "tex")
+    assert stop.value.code == 2 and b"tex is none of png, jpg" in capsysbinary.readouterr().err
+
+
+def test_bytes_after_the_end_are_passed_over_where_partial_is_asked_for(run, packed):
+    Path("more.pqm").write_bytes(Path("packed.pqm").read_bytes() + b"xyz")
+    status, _, err = run("decompress", "more.pqm", "more.png")
+    assert status == 1 and "bytes after its end; --partial decodes it as far as it goes" in err
+    status, out, err = run("decompress", "more.pqm", "more.png", "--partial")
+    assert (status, out) == (0, b"more.png: 24x16\n")

@@ -83,7 +83,7 @@ def test_output_is_a_file_or_a_folder(run, photo):
     "words, complaint",
     [
         ("compress photo.png out", "out: there is no such file; to write to it, name it out.pqm"),
-        ("compress photo.png -o out.xyz", "out.xyz: ends in none of .pqm"),
+        ("compress photo.png -o out.xyz", "out.xyz: does not end in .pqm"),
         ("compress photo.png photo.png -o one.pqm", "one.pqm: 2 results need a folder"),
         ("compress photo.png -o photo.png", "photo.png: a file that does not end in .pqm"),
         ("compress a.pqm", "a.pqm: a .pqm file already"),

@@ -54,6 +54,7 @@ class Container:
         header_size: bytes that it takes.
         payload: bytes of the range coder; fewer than `payload_size` where the file was cut.
         chunks: data by tag, those that are whole; includes ignorable tags that `Tag` does not name.
+        surplus: there are bytes after the file's end, which were passed over.
         broken: the chunks of a file whose seal does not match break the format; `chunks` are those before that.
         complete: the file is framed and nothing is missing. False for a bare file, which does not say where it ends:
             it may be whole or cut, and the range decoder is exhausted or not.
@@ -68,6 +69,7 @@ class Container:
     header_size: int
     payload: bytes = b""
     chunks: dict[int, bytes] = field(default_factory=dict)
+    surplus: bool = False
     broken: bool = False
     complete: bool = False
     payload_size: int | None = None
@@ -136,11 +138,11 @@ def overhead(header: Header) -> int:
     return len(header.pack()) + _SEAL * header.checked
 
 
-def read(data: bytes) -> Container:
+def read(data: bytes, *, partial: bool = False) -> Container:
     """The parts of a file, or of as much of one as there is.
 
     A framed file that ends early gives what is whole of it, with `complete` False; damage shows in
-    `Container.verify`, and that of the bytes in `Container.intact`.
+    `Container.verify`, and that of the bytes in `Container.intact`. `partial` passes over bytes after the end.
 
     Raises:
         UnsupportedFile: not a .pqm file, of a later version, or with a chunk that must be understood and is not.
@@ -155,7 +157,9 @@ def read(data: bytes) -> Container:
     end = start + size + listed
     whole = end + _SEAL + _PROOF
     if len(data) > whole:
-        raise DamagedFile(f"the file is damaged: bytes after its end ({len(data) - whole})")
+        if not partial:
+            raise DamagedFile("the file is damaged: there are bytes after its end")
+        container.surplus, data = True, data[:whole]
     if len(data) == whole:
         container.complete = True
         container.intact = _seal(data[:end]) == data[end : end + _SEAL]

@@ -190,7 +190,7 @@ def _form(data: bytes) -> int:
         raise TooShort("the file is empty")
     form = data[0] >> 1 & 7
     if data[0] != _first_byte(form) or (not form and data[1:2] and data[1] >> 4 != 0xF):
-        raise UnsupportedFile(f"this is not a .pqm file: it does not start with the bytes {MAGIC.hex(' ')}")
+        raise UnsupportedFile("this is not a .pqm file: its first bytes are those of none")
     if not form and len(data) > 1 and (version := data[1] & 0xF) != VERSION:
         if version < VERSION:
             raise DamagedFile(f"the header is damaged: no pqmim ever wrote format version {version}")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
-from pqmim.cli.jobs import STREAM, Job, Wanted, is_device, is_pqm, make_folders, pair, plan
+from pqmim.cli.jobs import STREAM, Job, Wanted, is_device, is_pqm, make_folders, pair, passed_over, plan
 from pqmim.cli.manifest import NAME
+from pqmim.cli.messages import warn
 from pqmim.cli.options import (
     CodecOpener,
     add_codec_options,
@@ -95,7 +96,10 @@ def run(args: argparse.Namespace) -> int:
     jobs = pair(args.paths, args.output, wanted) or plan(args.paths, args.output, wanted)
     for job in jobs:
         check_json(args, job.target)
-    make_folders(jobs, args.output)
+    make_folders(jobs)
+    if others := passed_over(args.paths, args.recursive):
+        kinds = ", ".join(f"{count} {end}" for end, count in others.most_common())
+        warn(f"pqmim: pictures of kinds that are not read are passed over: {kinds}")
     encoding = given(
         quality=args.quality,
         size=args.size,

@@ -23,6 +23,7 @@ from pqmim.cli.options import (
 )
 from pqmim.cli.streams import read_file, write
 from pqmim.cli.work import Batch, Options, Outcome
+from pqmim.errors import DamagedFile
 
 if TYPE_CHECKING:
     from pqmim.codec import Codec
@@ -59,7 +60,7 @@ def add_to(verbs: Any) -> None:
     parser.add_argument("paths", nargs="+", metavar="PHOTO.pqm", help="a .pqm file, a folder of them, or -")
     parser.add_argument(
         "--format",
-        type=lambda name: name.lstrip(".").lower(),
+        type=values.picture_format,
         metavar="NAME",
         help="png, jpg, webp, avif, tiff, ...; default: the output's ending, or png",
     )
@@ -90,8 +91,6 @@ def run(args: argparse.Namespace) -> int:
     if args.variants > 1 and args.complete != "sample" and not args.look:
         args.fail("--variants needs --complete sample or --look vivid")
     check_completion(args)
-    if args.format:
-        ending_of(f"output.{args.format}")
     makes = tuple(dict.fromkeys((f".{args.format or 'png'}", *FORMATS)))
     jobs = _jobs(args, Wanted((".pqm",), makes, args.recursive))
     for job in jobs:
@@ -99,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             args.fail(f"{job.target} and --format {args.format} are two formats")
         if not args.format and job.target != STREAM:
             ending_of(job.target)  # says at once what cannot be written
-    make_folders(jobs, args.output)
+    make_folders(jobs)
     receiving = given(partial=args.partial or None, max_pixels=args.max_pixels)
     decides = rendering(args) | given(partial=args.partial or None, show_invented=args.show_invented or None)
     options = Options(
@@ -154,12 +153,17 @@ class Decompressing:
         options = self.rendering | {"seed": self.rendering["seed"] + job.number}
         if self.show_invented:
             options["invented"] = True
-        received = codec.receive(read_file(job.source), **self.receiving)
+        data = read_file(job.source)
+        try:
+            received = codec.receive(data, **self.receiving)
+        except DamagedFile as error:
+            way = "" if "partial" in self.receiving else "; --partial decodes it as far as it goes"
+            raise DamagedFile(f"{error.message}{way}", error.subject) from error
         rendered = codec.render(received, **options)
         end = f".{self.format}" if self.format else ".png" if job.target == STREAM else _ending(job.target)
-        data, notes = encode(rendered.image, end, job.target)
-        write(job, data, self.force)
-        facts: dict[str, Any] = {"width": rendered.image.width, "height": rendered.image.height, "bytes": len(data)}
+        picture, notes = encode(rendered.image, end, job.target)
+        write(job, picture, self.force)
+        facts: dict[str, Any] = {"width": rendered.image.width, "height": rendered.image.height, "bytes": len(picture)}
         line = None if job.target == STREAM else f"{job.target}: {rendered.image.width}x{rendered.image.height}"
         if self.show_invented:
             facts["invented"] = self._write_map(job, rendered.invented)

@@ -68,7 +68,7 @@ def _state(facts: dict[str, Any]) -> str:
     if facts["state"] == "bare":
         return "bare: its check holds"
     if facts["state"] == "damaged":
-        return "damaged: its check fails"
+        return "damaged: its check fails" if facts["payload_share"] is not None else "cut or damaged: its check fails"
     if facts["state"] == "cut" and facts["payload_share"] is not None:
         return f"cut: {facts['payload_share']:.0%} of the codes' bytes are there"
     return str(facts["state"])

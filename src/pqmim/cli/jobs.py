@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pqmim.errors import OutputError, PqmimError
+from pqmim.image.endings import UNREAD
 
 STREAM = "-"
 
@@ -80,6 +81,17 @@ def expand(paths: Sequence[str], wanted: Wanted) -> list[tuple[str, str]]:
     return files
 
 
+def passed_over(paths: Sequence[str], recursive: bool) -> Counter[str]:
+    """How many pictures of kinds that are not read there are in the folders among `paths`, by their endings."""
+    found: Counter[str] = Counter()
+    for path in filter(os.path.isdir, paths):
+        for _, _, names in os.walk(path):
+            found.update(end for end in map(ending, names) if end in UNREAD)
+            if not recursive:
+                break
+    return found
+
+
 def plan(paths: Sequence[str], output: str | None, wanted: Wanted) -> list[Job]:
     """A job for each file.
 
@@ -103,28 +115,37 @@ def plan(paths: Sequence[str], output: str | None, wanted: Wanted) -> list[Job]:
     return _apart([Job(path, os.path.join(output, _beside(name, wanted.makes[0]))) for path, name in files])
 
 
-def make_folders(jobs: Sequence[Job], output: str | None) -> None:
-    """Make the folders of results that go into `output`, and that folder itself."""
-    if output is None:
-        return
+def make_folders(jobs: Sequence[Job]) -> None:
+    """Make the folders that results go into.
+
+    Raises:
+        OutputError: one of them is a file.
+    """
     for folder in {os.path.dirname(job.target) for job in jobs if job.target != STREAM}:
         if folder:
-            os.makedirs(folder, exist_ok=True)
+            try:
+                os.makedirs(folder, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise OutputError("cannot be made: a file is in its place", folder) from error
 
 
 def pair(paths: Sequence[str], output: str | None, wanted: Wanted) -> list[Job] | None:
     """The one job of `PHOTO PHOTO.pqm`, two names of which the second is a result; None where they are not that.
 
     Raises:
-        OutputError: the second name is no file, and has no ending that says what to make of it.
+        OutputError: the second name is neither a file nor that of a result.
     """
     if output is not None or len(paths) != 2:
         return None
     source, target = paths
     if target == STREAM or ending(target) in wanted.makes and ending(target) not in wanted.takes:
         return [Job(source, target)]
-    if not os.path.lexists(target) and (source == STREAM or os.path.isfile(source)) and not ending(target):
-        names = f"{target}{wanted.makes[0]}"
+    if (
+        not os.path.lexists(target)
+        and (source == STREAM or os.path.isfile(source))
+        and ending(target) not in wanted.takes
+    ):
+        names = f"{os.path.splitext(target)[0]}{wanted.makes[0]}"
         raise OutputError(f"there is no such file; to write to it, name it {names}, or a folder with -o", target)
     return None
 
@@ -168,7 +189,12 @@ def _is_folder(output: str, wanted: Wanted) -> bool:
     if os.path.exists(output):
         raise OutputError(f"a file that does not end in {', '.join(wanted.makes)}", output)
     if ending(output):
-        raise OutputError(f"ends in none of {', '.join(wanted.makes)}; for a folder, end the name in /", output)
+        none = (
+            f"ends in none of {', '.join(wanted.makes)}"
+            if len(wanted.makes) > 1
+            else f"does not end in {wanted.makes[0]}"
+        )
+        raise OutputError(f"{none}; for a folder, end the name in /", output)
     return True
 
 

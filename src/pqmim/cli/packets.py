@@ -46,7 +46,7 @@ def add_to(verbs: Any) -> None:
         "-o", "--output", metavar="OUTPUT", help="a folder, made if it does not exist, or a file of lines"
     )
     parser.add_argument("--force", action="store_true", help="overwrite files that exist")
-    parser.add_argument("--mtu", type=values.positive, metavar="BYTES", help=f"of a packet (default: {MTU})")
+    parser.add_argument("--mtu", type=values.mtu, metavar="BYTES", help=f"of a packet (default: {MTU})")
     parser.add_argument("--join", action="store_true", help="packets to a picture, or to a .pqm file")
     add_size_option(parser, SIZE)
     add_json_option(parser)

@@ -40,6 +40,8 @@ def small_file(args: argparse.Namespace, size: int) -> bytes:
     """The bytes of `args.path`, made of a photo to `args.size` bytes, or `size`, where it is one."""
     data = read(args.path, args.max_pixels)
     if begins(data):
+        if args.size:
+            args.fail(f"--size is for photos: {args.path} is a .pqm file already")
         return data
     with waiting(f"{args.path}: compressing"), about(args.path):
         encoded = open_codec(args).encode(data, size=args.size or size, **given(max_pixels=args.max_pixels))

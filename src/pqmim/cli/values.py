@@ -38,6 +38,23 @@ def port(text: str) -> int:
     return _whole(text, 1, 65535)
 
 
+def mtu(text: str) -> int:
+    """Bytes of a packet."""
+    from pqmim.integrations.packets import LEAST_MTU, MOST_MTU
+
+    return _whole(text, LEAST_MTU, MOST_MTU)
+
+
+def picture_format(text: str) -> str:
+    """The name of a picture's format, as its ending without the dot."""
+    from pqmim.image.save import FORMATS
+
+    name = text.lstrip(".").lower()
+    if f".{name}" not in FORMATS:
+        raise argparse.ArgumentTypeError(f"{text} is none of {', '.join(end[1:] for end in FORMATS)}")
+    return name
+
+
 def byte_size(text: str) -> int:
     """Bytes of a file: 200, 2kB, 1.5MB."""
     size = _with_unit(text)
@@ -99,7 +116,8 @@ def picture_size(text: str) -> tuple[int, int]:
 def _whole(text: str, least: int, most: int) -> int:
     digits = text.lstrip("0")[:20] or text[:1]  # of as many digits each bound is exceeded
     if not (text.isascii() and text.isdecimal()) or not least <= int(digits) <= most:
-        span = f"from {least} on" if most > 10**6 else f"from {least} to {most}"
+        large = text.isascii() and text.isdecimal() and int(digits) > most
+        span = f"from {least} to {most}" if large or most <= 10**6 else f"from {least} on"
         raise argparse.ArgumentTypeError(f"{text} is not a whole number {span}")
     return int(digits)
 

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from pqmim.cli.jobs import Job
-from pqmim.cli.messages import USER_ERRORS, sentence
+from pqmim.cli.messages import USER_ERRORS, sentence, warn
 from pqmim.cli.work import Opener, Outcome, Task, attempt
 from pqmim.errors import PqmimError
 
@@ -59,9 +59,16 @@ class Pool:
             raise PqmimError(message) from error
 
     def close(self) -> None:
-        """Wait for the jobs that have begun, and drop the others."""
+        """Wait for the jobs that have begun, and drop the others; a second interrupt drops them all."""
+        if any(not future.done() for future in self._waiting):
+            warn("pqmim: stopping when the files that have begun are done; Ctrl+C once more gives them up")
         try:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             for future, job in self._waiting.items():
                 if future.done() and not future.cancelled() and future.exception() is None:

@@ -66,6 +66,16 @@ class PqmImageFile(ImageFile.ImageFile):
             self.fp = None
         return super().load()
 
+    def verify(self) -> None:
+        """Compare the bytes with their check, where the file has one.
+
+        Raises:
+            OSError: they do not match.
+        """
+        if self._data is not None and read(self._data).intact is False:
+            raise OSError("the file is cut or damaged: its check fails")
+        super().verify()
+
     def load_seek(self, pos: int) -> None:
         """Nothing: all bytes were read at once."""
 
