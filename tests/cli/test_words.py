@@ -170,3 +170,9 @@ def test_verbs_that_make_take_a_limit(run, photo, codec):
     assert codec.asked[-1]["max_pixels"] == 30_000_000
     with pytest.raises(SystemExit):
         run("generate", "-o", "new.png", "--max-pixels", "30M")
+
+
+def test_after_two_dashes_all_words_are_names(run, photo):
+    photo.rename("-q.png")
+    assert run("compress", "--", "-q.png")[:2] == (0, run("compress", "./-q.png", "--force")[1])
+    assert run("compress", "-q", "20", "-o", "a.pqm", "--", "-q.png")[0] == 0 and pqmim.info("a.pqm")["quality"] == 20

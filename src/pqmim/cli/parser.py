@@ -74,6 +74,7 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
         words: the command without its name.
     """
     verbs: Mapping[str, argparse.ArgumentParser] = parser.get_default("verbs")
+    words = _names_after_dashes(words)
     if not words or words[0] in ("-h", "--help", "-V", "--version"):
         return parser.parse_args(words)
     if words[0] in verbs:
@@ -81,6 +82,15 @@ def parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Nam
     else:
         verb = inferred(words, verbs) or _no_verb(parser, words[0], verbs)
     return verbs[verb].parse_intermixed_args(words)
+
+
+def _names_after_dashes(words: Sequence[str]) -> Sequence[str]:
+    """The words without `--`, after which a name that begins with a dash is a name, as in `./-q.png`."""
+    if "--" not in words:
+        return words
+    at = list(words).index("--")
+    after = [os.path.join(".", word) if word.startswith("-") and word != STREAM else word for word in words[at + 1 :]]
+    return [*words[:at], *after]
 
 
 def inferred(words: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> str | None:
