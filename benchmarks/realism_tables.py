@@ -5,10 +5,6 @@ from typing import Any
 
 from table_parts import NAMES, OWN, markdown, result
 
-LOOKS = {
-    **{"pqmim": "0, faithful", "pqmim-look25": "0.25", "pqmim-look50": "0.5", "pqmim-look75": "0.75"},
-    "pqmim-vivid": "1, vivid",
-}
 OTHER = ("setting", "bpp")  # of a row of perceptual.json, beside the measures
 
 
@@ -24,19 +20,6 @@ def realism() -> str:
             if cells := found["against"][rate].get(name):
                 rows.append(["", "against the first", *(_gain(cells[measure]) for measure in measures)])
     return markdown(["rate", "codec", *measures], rows)
-
-
-def look_dial() -> str:
-    """The perceptual measures of looks between the faithful and the vivid one, at 0.15 bits a pixel."""
-    found = result("look_dial.json")
-    cells, gains = found["at"]["0.15"], found["against"]["0.15"]
-    names, rows = ("PSNR", "ST-LPIPS-VGG", "KD-MobileNetV2", "KD-EfficientNet-Lite0"), []
-    for codec, measured in cells.items():
-        values = [f"{measured[name]['value']:.3g}" for name in names]
-        rows.append([LOOKS[codec], *values])
-        if codec in gains:
-            rows.append(["", *(_gain(gains[codec][name]) for name in names)])
-    return markdown(["look", *names], rows)
 
 
 def beside() -> str:
