@@ -44,7 +44,7 @@ def test_quality_is_a_dial(codec, photo):
 
 def test_the_lowest_qualities_are_coded_at_half_the_size_where_it_costs_less(codec, photo):
     stripes = np.where(np.indices((64, 96))[1] // 2 % 2, 220, 20).astype(np.uint8)  # half the size leaves none
-    smooth, striped = codec.encode(photo, 8, effort=0), codec.encode(np.dstack([stripes] * 3), 12, effort=0)
+    smooth, striped = codec.encode(photo, 8, effort=0), codec.encode(np.dstack([stripes] * 3), 18, effort=0)
     assert (smooth.scale, striped.scale, smooth.trials) == (1, 0, 2)
     assert read(smooth.data).header.scale == 1 and codec.codes(smooth.data).shape[1:] == (3, 5)
     assert codec.decompress(smooth.data).size == (144, 96)

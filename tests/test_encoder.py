@@ -1,8 +1,11 @@
 """Choosing codes: refinement lowers what a file costs in pixels and bits, and its parts do what they say."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pqmim import dial, encoder
 from pqmim.bitstream.container import read
@@ -59,7 +62,9 @@ def test_four_steps_are_the_default(codec, photo):
     assert codec.compress(photo, 50) == codec.compress(photo, 50, effort=4) != codec.compress(photo, 50, effort=0)
 
 
-def test_the_encoder_goes_by_frequencies(codec, photo, tmp_path):
+def test_the_encoder_goes_by_frequencies(codec, tmp_path):
+    """They are those of photographs, and help with a photograph."""
+    coffee = np.asarray(Image.open(Path(__file__).parents[1] / "demo" / "coffee.png").convert("RGB"))[100:196, 200:344]
     release = codec.release
     frequencies = np.exp2(release.tensors["quantizer.log2_probability"].astype(float)).sum(-1)
     # Those of a mean of two releases are geometric means; a factor that all codewords share decides nothing.
@@ -68,8 +73,8 @@ def test_the_encoder_goes_by_frequencies(codec, photo, tmp_path):
     parts["quantizer"]["log2_probability"] = np.zeros_like(parts["quantizer"]["log2_probability"])
     save(tmp_path / "ignorant.safetensors", release.record, parts)  # as the first releases, which leave them out
     ignorant = Codec(tmp_path / "ignorant.safetensors")
-    costs = [sum(cost(c, photo, c.compress(photo, q)) for q in (20, 50, 80)) for c in (codec, ignorant)]
-    assert costs[0] < costs[1]
+    costs = [sum(cost(c, coffee, c.compress(coffee, q, effort=2)) for q in (20, 50, 80)) for c in (codec, ignorant)]
+    assert costs[0] < 0.99 * costs[1]
 
 
 def test_callers_may_be_in_inference_mode(codec, photo):
