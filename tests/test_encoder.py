@@ -18,7 +18,7 @@ from pqmim.release import PARTS, save
 
 @pytest.fixture(scope="module")
 def codec():
-    return Codec()
+    return Codec(threads=1)  # how many threads there are decides the last bits of refinement
 
 
 @pytest.fixture(scope="module")
