@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-SHAPES = 3, 24  # fewest and most of a drawing
+SHAPES = 3, 24  # of a drawing: the fewest, and one more than the most
 FINER = 2  # what smooth edges are drawn larger by
 
 
