@@ -6,6 +6,13 @@ from typing import Any
 from table_parts import NAMES, OWN, markdown, result
 
 OTHER = ("setting", "bpp")  # of a row of perceptual.json, beside the measures
+DIAL = {
+    "pqmim": "0, faithful",
+    "pqmim-look25": "0.25",
+    "pqmim-look50": "0.5",
+    "pqmim-look75": "0.75",
+    "pqmim-vivid": "1, vivid",
+}
 
 
 def realism() -> str:
@@ -39,6 +46,33 @@ def beside() -> str:
             rows.append([rate, OWN.get(other, other), *(f"{told[measure]['value']:.3g}" for measure in measures)])
             rows.append(["", "against it", *(_gain(told[measure]) for measure in measures)])
     return markdown(["rate", "codec", *measures], rows)
+
+
+def look_dial() -> str:
+    """The measures of one setting's files at places of the dial between looks."""
+    codecs = result("look_dial.json")["codecs"]
+    rows = [[DIAL[name], *_measures(codec["settings"][0])] for name, codec in codecs.items()]
+    return markdown(["look", *_names(codecs)], rows)
+
+
+def tiny_looks() -> str:
+    """The measures of files of a few bytes in both looks."""
+    codecs = result("tiny_looks.json")["codecs"]
+    looks = dict(zip(codecs, ("faithful", "vivid"), strict=True))
+    rows = [
+        [f"{row['setting']:,.0f} bytes", looks[name], *_measures(row)]
+        for rows in zip(*(codec["settings"] for codec in codecs.values()))
+        for name, row in zip(codecs, rows)
+    ]
+    return markdown(["file", "look", *_names(codecs)], rows)
+
+
+def _names(codecs: Mapping[str, Any]) -> list[str]:
+    return [name for name in next(iter(codecs.values()))["settings"][0] if name not in OTHER]
+
+
+def _measures(row: Mapping[str, float]) -> list[str]:
+    return [f"{value:.3g}" for name, value in row.items() if name not in OTHER]
 
 
 def _gain(cell: Mapping[str, Any]) -> str:

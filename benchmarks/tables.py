@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from machine_tables import portability, speed, speed_units
-from realism_tables import beside, realism
+from realism_tables import beside, look_dial, realism, tiny_looks
 from scipy.interpolate import PchipInterpolator
 from table_parts import NAMES, OWN, ROOT, markdown, result
 
@@ -380,7 +380,7 @@ TABLES: dict[str, Callable[[], str]] = {
             speed,
             portability,
         ),
-        *(tiny, prefix, completion, realism, beside),
+        *(tiny, prefix, completion, realism, beside, look_dial, tiny_looks),
         *(ablation_start, ablation_quantizer, ablation_prior, ablation_joint, thesis),
     )
 }

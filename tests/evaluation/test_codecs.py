@@ -158,3 +158,11 @@ def test_rivals_need_weights(name, files, complaint, tmp_path, monkeypatch):
     with pytest.raises(PqmimError, match=complaint) as error:
         make_codec(name, files)
     assert "\n" not in str(error.value)
+
+
+def test_sizes_in_place_of_qualities():
+    sized, vivid = (make_codec(name, threads=1) for name in ("pqmim-sized", "pqmim-sized-vivid"))
+    assert sized.coder == vivid.coder == "pqmim-sized" and sized.settings[0] == 200
+    data = sized.encode(photo(), 200)
+    assert len(data) == 200
+    assert not np.array_equal(sized.decode(data), vivid.decode(data))

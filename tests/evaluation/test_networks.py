@@ -110,6 +110,7 @@ def efficientnet_tensors() -> dict[str, torch.Tensor]:
             inputs, block = outputs, block + 1
     tensors["_conv_head.weight"] = he(g, 1280, 320, 1, 1)
     norm("_bn1", 1280)
+    tensors |= {"_fc.weight": he(g, 1000, 1280), "_fc.bias": torch.zeros(1000)}
     return tensors
 
 
@@ -145,6 +146,21 @@ def test_efficientnet_pads_as_tensorflow_does(tmp_path, pictures):
     torch.save(t, tmp_path / "cut.pth")
     with pytest.raises(WeightsError, match="_bn1.running_var"):
         EfficientNetLite0(tmp_path / "cut.pth")
+
+
+def test_efficientnet_guesses_by_the_middle_of_a_picture(tmp_path):
+    """Against its features of the same 224 pixels square; what lies outside of them changes nothing."""
+    t = efficientnet_tensors()
+    torch.save(t, tmp_path / "lite0.pth")
+    network = EfficientNetLite0(tmp_path / "lite0.pth")
+    picture = torch.randint(0, 256, (3, 256, 400), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    logits = network(picture[None, :, 16:240, 88:312]) @ t["_fc.weight"].T
+    found = network.guesses(picture)
+    assert sorted(found) == list(range(1000)) and found[:5] == logits[0].topk(5).indices.tolist()
+    around = picture.clone()
+    around[:, :16], around[..., 312:] = 0, 255
+    assert network.guesses(around) == found
+    assert network.guesses(255 - picture) != found
 
 
 def lpips_tensors() -> dict[str, torch.Tensor]:

@@ -147,6 +147,25 @@ def test_models_of_one_rate_each_are_met_at_theirs(paths):
         assert row["coarse"]["KD-Means"]["value"] == pytest.approx(curve.means["KD-Means"][i], rel=1e-4)
 
 
+class Brightness:
+    """Takes a picture for one of ten kinds, by how bright it is; the nearest come first."""
+
+    name, sha256 = "Brightness", "b1" * 32
+
+    def guesses(self, picture: torch.Tensor) -> list[int]:
+        value = float(picture.float().mean()) / 25.6
+        return sorted(range(10), key=lambda kind: abs(kind + 0.5 - value))
+
+
+def test_what_pictures_are_taken_for(paths):
+    networks, store = Networks([Means()], classifier=Brightness()), Store()  # type: ignore[arg-type]
+    photos = measure_photos(paths, networks, store)
+    same = measure_codec(photos, Coarse(), networks, store).values["same guess"]
+    assert same.shape == (3, 5) and (same == 1).all()
+    brighter = measure_codec(photos, Coarse("tinted", 160), networks, store).values["same guess"]
+    assert (brighter == 0).any()
+
+
 def test_photos_without_a_patch(tmp_path):
     small, large = tmp_path / "small.png", tmp_path / "large.png"
     Image.new("RGB", (200, 300)).save(small)

