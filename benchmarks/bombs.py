@@ -1,4 +1,4 @@
-"""What files under 1 kB cost at worst: CPU seconds and peak memory under the default limits.
+"""What files under 2 kB cost at worst: CPU seconds and peak memory under the default limits.
 
     python benchmarks/bombs.py --json results/bombs.json
 

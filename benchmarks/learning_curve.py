@@ -1,4 +1,4 @@
-"""How the shipped weights learned: held-back photos over the steps of each stage, from the logs of the run.
+"""How the first weights learned, until `3b6`: held-back photos over the steps of each stage, from the logs of the run.
 
     python benchmarks/learning_curve.py results/training/default.jsonl --plot docs/learning-curve.svg
 

