@@ -345,3 +345,11 @@ def test_bytes_after_the_end_are_damage_unless_what_there_is_is_asked_for(codec,
         codec.receive(file + b"xy")
     received = codec.receive(file + b"xy", partial=True)
     assert np.array_equal(received.codes, codec.receive(file).codes) and "passed over" in received.notes[-1]
+
+
+def test_sides_of_numpy_do_not_wrap(codec):
+    assert codec.empty(np.uint8(200), np.uint8(248)).shape == codec.empty(200, 248).shape
+    with pytest.raises(BadArgument, match="too large"):
+        codec.empty(np.int32(60000), np.int32(60000))
+    with pytest.raises(TypeError):
+        codec.empty(20.5, 30)

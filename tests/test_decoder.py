@@ -115,3 +115,34 @@ def test_a_length_that_a_frame_claims_allows_nothing(codec):
     assert read(forged).payload_size == header.most_payload
     with pytest.raises(InvalidImage):
         codec.receive(forged)
+
+
+def test_it_starts_anew_after_an_exception(codec, file, monkeypatch):
+    decoder = pqmim.Decoder(codec)
+    decoder.feed(file[:80])
+    prior = type(codec._engine().reception.prior)
+    with monkeypatch.context() as patch:
+        patch.setattr(prior, "context", lambda *_: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            decoder.received()
+    decoder.feed(file[80:])
+    assert np.array_equal(decoder.received().codes, codec.receive(file).codes)
+
+
+def test_its_pictures_are_the_callers(codec, file):
+    decoder = pqmim.Decoder(codec)
+    decoder.feed(file)
+    decoder.image().thumbnail((10, 10))
+    assert decoder.image().size == (80, 64)
+
+
+def test_bytes_that_are_partial_are_taken_among_damaged_chunks(codec):
+    y, x = np.mgrid[:64, :80]
+    clear = np.stack([x * 3, y * 3, x + y, 2 * x + 60], -1).astype(np.uint8)
+    data = codec.compress(clear, 60)
+    chunks = data.index(data[-40:])
+    damaged = data[:chunks] + bytes(byte ^ 0x5A for byte in data[chunks:])
+    for length in range(chunks - 1, len(data) + 1):
+        decoder = pqmim.Decoder(codec, partial=True)
+        decoder.feed(damaged[:length])
+        assert decoder.image().size == (80, 64)

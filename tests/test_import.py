@@ -4,6 +4,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+import threading
 import types
 from functools import cache
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_the_package_codec_is_opened_once_and_shared(monkeypatch):
     module = types.ModuleType("pqmim.codec")
     module.Codec = Codec
     monkeypatch.setitem(sys.modules, "pqmim.codec", module)
-    monkeypatch.setattr(pqmim, "shared_codec", cache(pqmim.shared_codec.__wrapped__))
+    monkeypatch.setattr(pqmim, "_shared_codec", cache(pqmim._shared_codec.__wrapped__))
     assert pqmim.Codec is Codec
     assert pqmim.compress("a.png") == b"a.png 50 None"
     assert pqmim.compress("a.png", quality=7) == b"a.png 7 None"
@@ -148,3 +149,28 @@ def test_import_contracts_leave_no_module_out():
     assert set(sources) == others("__main__", "cli", "rivals", "training")
     hall, doors = sides["The hall knows none of its doors"]
     assert {*hall, *doors} == others(*ground, *rooms, "models", "threads") and set(hall).isdisjoint(doors)
+
+
+def test_threads_that_start_together_share_one_codec(monkeypatch):
+    made, barrier, begun = [], threading.Barrier(4), threading.Event()
+
+    class Codec:
+        def __init__(self):
+            made.append(self)
+            begun.wait(0.2)  # long enough for others to come
+
+    module = types.ModuleType("pqmim.codec")
+    module.Codec = Codec
+    monkeypatch.setitem(sys.modules, "pqmim.codec", module)
+    monkeypatch.setattr(pqmim, "_shared_codec", cache(pqmim._shared_codec.__wrapped__))
+
+    def ask():
+        barrier.wait()
+        pqmim.shared_codec()
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1

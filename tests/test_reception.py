@@ -116,3 +116,9 @@ def test_chunks_of_a_damaged_file_are_kept_up_to_the_damage(tiny_weights, place,
 def test_a_form_that_is_none_is_refused(tiny_weights):
     with pytest.raises(BadArgument, match="'nump' is none of auto, compiled, torch, numpy"):
         prior_of(load(tiny_weights), "nump")
+
+
+def test_a_picture_of_nothing_is_a_sketch_where_equal_codes_differ(reception):
+    grid = reception.grid(Header(4096, 4096, 50, 0))
+    assert isinstance(reception.codewords(grid, 50, 8), Codewords)
+    assert isinstance(reception.codewords(grid, 50, 8, uniform=False), Sketch)

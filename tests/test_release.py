@@ -10,7 +10,7 @@ import pytest
 
 from pqmim.coding.schedule import Group
 from pqmim.errors import OutputError, PqmimError, UnsupportedFile, WeightsError
-from pqmim.release import PARTS, find, id_of, installed, load, save
+from pqmim.release import FOLDER, PARTS, find, id_of, installed, load, save
 
 
 def parts_of(release):
@@ -119,3 +119,10 @@ def test_a_place_below_a_file_cannot_be_written_to(tiny_weights, tmp_path):
         save(tmp_path / "file" / "folder" / "weights.safetensors", release.record, parts_of(release))
     save(tmp_path / "new" / "folder" / "weights.safetensors", release.record, parts_of(release))
     assert load(tmp_path / "new" / "folder" / "weights.safetensors").id == release.id
+
+
+def test_a_file_that_is_no_release_does_not_hide_the_others(tmp_path, monkeypatch):
+    (tmp_path / "cut.safetensors").write_bytes((FOLDER / "default.safetensors").read_bytes()[:1000])
+    (tmp_path / "default.safetensors").symlink_to(FOLDER / "default.safetensors")
+    monkeypatch.setattr("pqmim.release.FOLDER", tmp_path)
+    assert list(installed.__wrapped__()) == [load().id]

@@ -11,6 +11,7 @@ objects. `Codec` holds loaded weights and settings for repeated use. What a user
 Nothing heavy is imported before the first call that needs it.
 """
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,8 @@ def decompress(
         An image of mode RGB, or RGBA where the file carries alpha.
 
     Raises:
-        DamagedFile: the file breaks the format, or its check fails.
+        DamagedFile: the file breaks the format, or it is framed and whole and its check fails; `check` tells of bare
+            files, which may be cut anywhere.
         UnsupportedFile: it is of another kind, or needs a newer version or other weights.
         InvalidImage: the picture is too large.
         BadArgument: a number is out of its range; also a ValueError.
@@ -208,9 +210,17 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-@cache
 def shared_codec() -> "Codec":
     """One codec for the whole process: loading weights takes longer than a small picture."""
+    with _sharing:  # or threads that start together would make one each
+        return _shared_codec()
+
+
+_sharing = threading.Lock()
+
+
+@cache
+def _shared_codec() -> "Codec":
     from pqmim.codec import Codec
 
     return Codec()

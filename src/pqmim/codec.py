@@ -5,6 +5,7 @@ receive  file → range decoder, prior → codes                        `recepti
 render   codes → codewords → synthesis → picture                    `rendering`
 """
 
+import operator
 import os
 import threading
 from dataclasses import replace
@@ -143,7 +144,8 @@ class Codec:
             max_pixels: the most that the picture may have; None: see `dial.most_pixels`.
 
         Raises:
-            DamagedFile: the file breaks the format, or its check fails.
+            DamagedFile: the file breaks the format, or it is framed and whole and its check fails. A bare file, which
+                may be cut anywhere, has only a note where its check fails; `check` refuses it.
             UnsupportedFile: the file is of another kind, or needs weights that are not here.
             InvalidImage: the picture is too large.
         """
@@ -233,8 +235,10 @@ class Codec:
 
         Raises:
             BadArgument: the quality is out of range, or no picture has that size.
+            TypeError: a side is no whole number.
         """
         dial.check_quality(quality)
+        width, height = operator.index(width), operator.index(height)
         try:
             check_size(width, height)
         except InvalidImage as error:
@@ -316,7 +320,7 @@ class Codec:
 
         Codes stand for 16 x 16 pixels: those of which a pixel is masked are drawn. For `seed` and all that follows it
         see `generate`. Raises as `receive` and `draw` do, and `BadArgument` where the mask has another size than the
-        picture.
+        picture. A picture of one colour has no codes, and stays as it is.
         """
         received = self.receive(data, max_pixels=max_pixels)
         header = received.header

@@ -89,12 +89,18 @@ class Decoder:
             container.require_intact()
         if self._progress is None:
             self._progress = _Progress(self.codec, container)
-        grid = self._progress.decoded(container)
+        try:
+            grid = self._progress.decoded(container)
+        except BaseException:
+            self._progress = None  # it may have stopped anywhere: the next call starts anew
+            raise
         found = self.codec.received(container, grid, len(self._data), self._partial)
         return replace(found, codes=found.codes.copy(), known=found.known.copy())
 
     def image(self) -> Image.Image | None:
         """What the bytes so far determine, completed by the model; None while the header is not there.
+
+        The image is the caller's to change.
 
         Raises:
             PqmimError: as `received` and `Codec.render` do.
@@ -105,7 +111,7 @@ class Decoder:
                 return None
             rendered = self.codec.render(received, **self.options)
             self._shown, self.notes = (len(self._data), rendered.image), rendered.notes
-        return self._shown[1]
+        return self._shown[1].copy()
 
     def _container(self) -> Container | None:
         try:

@@ -152,8 +152,9 @@ class Engine:
         """
         rate = self.release.record.rates[header.quality]
         with self.shielded():
-            codewords = self.reception.codewords(grid, header.quality, spent, means)
-            return codewords.picture(self._styled(style, rate), rate, header.coded_size)
+            synthesis = self._styled(style, rate)
+            codewords = self.reception.codewords(grid, header.quality, spent, means, synthesis.uniform)
+            return codewords.picture(synthesis, rate, header.coded_size)
 
     def departure(
         self, grid: Grid, header: Header, spent: int, *, means: bool = True, style: Style = FAITHFUL

@@ -137,7 +137,9 @@ class Reception:
         else:
             surest_first(grid, context, groups, sampler, steps)
 
-    def codewords(self, grid: Grid, quality: int, spent: int, completed: bool = True) -> Codewords | Sketch:
+    def codewords(
+        self, grid: Grid, quality: int, spent: int, completed: bool = True, uniform: bool = True
+    ) -> Codewords | Sketch:
         """Codewords of a grid.
 
         Args:
@@ -147,13 +149,14 @@ class Reception:
                 at half the size. Beyond a further bound few codes make one at a quarter, and where they are not few,
                 unknown ones are what the prior expects where nothing is known.
             completed: an unknown code is what the prior expects; otherwise codeword 0.
+            uniform: equal codes are rendered once; where they are not, a picture without any is a sketch, too.
         """
         if grid.complete or not completed:
             return Codewords(grid, self._words)
         positions = grid.height * grid.width
         nothing = self._nothing(grid.active, quality)
         if positions > FREE_POSITIONS + POSITIONS_PER_BYTE * spent:
-            if 0 < grid.share < FEW:
+            if grid.share < FEW and (grid.share > 0 or not uniform):
                 return Sketch.of(grid, self._words, nothing)
             return Codewords(grid, self._words, nothing[None])
         context = context_of(self.prior, grid, quality)
@@ -221,7 +224,7 @@ def found_in(container: Container, grid: Grid, size: int, partial: bool) -> Rece
             raise DamagedFile("the file is damaged: its bytes end before its codes do")
         container.verify(codes)
     colour = container.payload if header.kind == Kind.FLAT and _has_colour(container) else b""
-    chunks, lost = _legible(container)
+    chunks, lost = _legible(container, partial)
     notes = (*_missing(container, grid, verified), *lost)
     return Received(header, grid.codes, grid.known, grid.active, chunks, verified, notes, size, colour)
 
@@ -232,10 +235,11 @@ def _has_colour(container: Container) -> bool:
     return size == len(container.payload) if size is not None else len(container.payload) not in (0, 2)
 
 
-def _legible(container: Container) -> tuple[dict[int, bytes], list[str]]:
+def _legible(container: Container, partial: bool) -> tuple[dict[int, bytes], list[str]]:
     """Chunks that can be used, and what damage took of them; a damaged file is no error where this is asked."""
     chunks, lost, header = dict(container.chunks), [], container.header
-    if container.intact is False and Tag.ALPHA in chunks:
+    suspect = container.intact is False or (partial and container.intact is None)
+    if suspect and Tag.ALPHA in chunks:
         try:
             decode_alpha(chunks[Tag.ALPHA], (header.height, header.width))
         except DamagedFile as error:

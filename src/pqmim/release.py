@@ -154,7 +154,7 @@ def installed() -> Mapping[int, Path]:
         data = path.read_bytes()
         try:
             found[_id(_metadata(data), data)] = path
-        except KeyError:  # an add-on
+        except (KeyError, ValueError):  # an add-on, or no whole file
             continue
     return found
 

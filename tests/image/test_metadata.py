@@ -130,6 +130,32 @@ def test_of_a_tiff_what_tells_of_the_photo_is_kept_and_how_it_holds_its_pixels_i
     assert kept.get_ifd(ExifTags.IFD.GPSInfo) == {ExifTags.GPS.GPSLatitudeRef: "N"}
 
 
+@pytest.mark.parametrize(("tag", "value"), [(256, 9), (257, 9), (262, 6), (274, 6), (284, 2), (338, 1), (339, 3)])
+def test_exif_says_nothing_of_how_a_tiff_holds_its_pixels(tag, value):
+    found = exif()
+    found[tag] = value
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 3, 3), dtype=np.uint8)
+    image = Image.fromarray(rgb)
+    Metadata(exif=found.tobytes().removeprefix(b"Exif\0\0")).attach(image)
+    data, notes = encode(image, ".tiff")
+    with Image.open(io.BytesIO(data)) as again:
+        assert np.array_equal(np.asarray(again), rgb) and notes == []
+        assert again.getexif()[ExifTags.Base.Make] == "a maker"
+
+
+@pytest.mark.parametrize(("field", "room"), [("exif", 65527), ("xmp", 65504)])
+def test_a_segment_of_a_jpeg_file_has_an_end(field, room):
+    name = {"exif": "EXIF", "xmp": "XMP"}[field]
+    for size, expected in ((room, []), (room + 1, [f"{name} dropped, since JPEG keeps no more than 64 kB of it"])):
+        image = Image.new("RGB", (4, 3))
+        Metadata(**{field: bytes(size)}).attach(image)
+        data, notes = encode(image, ".jpg")
+        assert notes == expected
+        with Image.open(io.BytesIO(data)) as again:
+            assert bool(again.info.get(field)) == (not expected)
+        assert encode(image, ".png")[1] == []
+
+
 @pytest.mark.parametrize("broken", [b"", b"no exif", b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff"])
 def test_broken_exif_is_dropped_when_turned(broken):
     assert Metadata(exif=broken).upright().exif == b""

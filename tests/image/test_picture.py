@@ -371,3 +371,24 @@ def test_to_pil():
     assert to_pil(rgba[..., :3]).mode == "RGB"
     image = to_pil(rgba[..., :3], rgba[..., 3])
     assert image.mode == "RGBA" and np.array_equal(np.asarray(image), rgba)
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "key", "alpha"),
+    [
+        (2, bytes([0b00011011]), 1, [255, 0, 255, 255]),
+        (4, bytes([0x05, 0x5F]), 5, [255, 0, 0, 255]),
+        (8, bytes([5, 6]), 5, [0, 255]),
+    ],
+)
+def test_the_colour_that_a_png_names_transparent(depth, row, key, alpha):
+    data = png(8 * len(row) // depth, 1, depth, 0, b"\0" + row, (b"tRNS", struct.pack(">H", key)))
+    found = read_picture(data)
+    assert found.alpha is not None and found.alpha.ravel().tolist() == alpha and found.notes == []
+
+
+def test_one_colour_of_16_bits_cannot_be_told_from_others():
+    row = struct.pack(">6H", 768, 768, 768, 3, 3, 3)
+    data = png(2, 1, 16, 2, b"\0" + row, (b"tRNS", struct.pack(">3H", 3, 3, 3)))
+    found = read_picture(data)
+    assert found.alpha is None and "transparency of one colour of 16 bits dropped" in found.notes

@@ -168,8 +168,8 @@ def read(data: bytes, *, partial: bool = False) -> Container:
     try:
         _read_chunks(data[start + size : end], listed, container.chunks)
     except (DamagedFile, UnsupportedFile):
-        if container.intact is not False:  # damaged bytes are told as such, and may be passed over for all before them
-            raise
+        if container.intact or (container.intact is None and not partial):
+            raise  # damaged bytes are told as such, and may be passed over for all before them
         container.broken = True
     return container
 
@@ -178,7 +178,7 @@ def read_stream(source: BinaryIO) -> bytes:
     """The bytes of one file from a stream that may have no end: no more than the file's own header asks for.
 
     What is no .pqm file is refused after its first bytes. Bytes after the end of a file are left where they are, but
-    for one, by which `read` knows of them.
+    for one, by which `read` knows of them, and for those among the first few dozen, where a header may still be.
 
     Raises:
         As `read`, for the header and the frame.

@@ -54,6 +54,25 @@ def has_deep_colour(image: Image.Image) -> bool:
     return False
 
 
+def settle_transparency(image: Image.Image) -> list[str]:
+    """Make the one colour that a PNG file names transparent a colour of the pixels that Pillow is about to load.
+
+    Pillow widens grey of 2 and 4 bits, and reduces colours of 16, but leaves that colour as the file has it.
+
+    Returns:
+        A line where it is dropped: among reduced pixels others would be taken for it.
+    """
+    key, raw = image.info.get("transparency"), {tile[3] for tile in getattr(image, "tile", ())}
+    if image.format != "PNG" or key is None:
+        return []
+    if widened := {"L;2": 85, "L;4": 17}.keys() & raw:
+        image.info["transparency"] = key * {"L;2": 85, "L;4": 17}[widened.pop()]
+    if "RGB;16B" not in raw:
+        return []
+    del image.info["transparency"]
+    return ["transparency of one colour of 16 bits dropped"]
+
+
 def _split_alpha(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Pixels | None]:
     """Colours in mode L, RGB, CMYK or LAB (or what Pillow converts to RGB without loss), and alpha (H, W) or None."""
     if image.mode.startswith(("I", "F")):

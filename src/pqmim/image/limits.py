@@ -48,6 +48,7 @@ def check_size(width: int, height: int, name: str | None = None, max_pixels: int
         InvalidImage: the picture has no pixels, or more than it may have.
     """
     most = MAX_PIXELS if max_pixels is None else max_pixels
+    width, height = int(width), int(height)  # whole numbers of NumPy would wrap
     if min(width, height) < 1:
         raise InvalidImage(f"a picture without pixels ({width}x{height})", name)
     if max(width, height) > MAX_SIDE:

@@ -5,7 +5,7 @@ Pixels are stored upright, so the orientation is set to upright in what is kept.
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import ExifTags, Image
@@ -25,6 +25,9 @@ _KEPT_BY = {
     "TIFF": ("exif", "icc"),
 }
 _NAMES = {"exif": "EXIF", "xmp": "XMP", "icc": "colour profile"}
+
+# Bytes that a segment of a JPEG file has room for, beside the words that it begins with.
+_MOST_OF_JPEG = {"exif": 65533 - len(_PREFIX), "xmp": 65533 - 29}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ class Metadata:
 def options(image: Image.Image, format: str) -> tuple[dict[str, Any], list[str]]:
     """Arguments of Pillow's `save` that keep an image's metadata in a format, and a line for what it cannot keep."""
     found = Metadata.of(image)
-    kept = _KEPT_BY.get(format, ())
+    if format == "TIFF":
+        found = replace(found, exif=_for_tiff(found.exif))
+    kept = [field for field in _KEPT_BY.get(format, ()) if _has_room(format, field, getattr(found, field))]
     dropped = [name for field, name in _NAMES.items() if getattr(found, field) and field not in kept]
     arguments: dict[str, Any] = {}
     if found.exif and "exif" in kept:
@@ -93,7 +98,8 @@ def options(image: Image.Image, format: str) -> tuple[dict[str, Any], list[str]]
             arguments["pnginfo"].add_itxt(_XMP_OF_PNG, found.xmp.decode(errors="replace"))
         else:
             arguments["xmp"] = found.xmp
-    return arguments, [f"{' and '.join(dropped)} dropped, since {format} keeps none"] if dropped else []
+    why = "keeps none" if set(kept) == set(_KEPT_BY.get(format, ())) else "keeps no more than 64 kB of it"
+    return arguments, [f"{' and '.join(dropped)} dropped, since {format} {why}"] if dropped else []
 
 
 def has_text(image: Image.Image) -> bool:
@@ -127,8 +133,25 @@ def _upright(exif: bytes) -> bytes:
     return bytes(turned)
 
 
+def _has_room(format: str, field: str, data: bytes) -> bool:
+    return format != "JPEG" or len(data) <= _MOST_OF_JPEG.get(field, len(data))
+
+
 def _exif_of_tiff(image: Image.Image) -> bytes:
-    found = image.getexif()
+    return _telling(image.getexif())
+
+
+def _for_tiff(exif: bytes) -> bytes:
+    """EXIF without what tells how a file holds its pixels: a TIFF file has such tags of its own in the same directory."""
+    found = Image.Exif()
+    try:
+        found.load(_PREFIX + exif)
+        return _telling(found)
+    except (OSError, ValueError, SyntaxError, TypeError, struct.error):  # damaged: writing it says so
+        return exif
+
+
+def _telling(found: Image.Exif) -> bytes:
     kept = Image.Exif()
     for tag in _TELLING:
         if tag in found:

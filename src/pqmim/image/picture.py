@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pqmim.errors import InvalidImage
-from pqmim.image.colour import REDUCED, has_deep_colour, to_srgb
+from pqmim.image.colour import REDUCED, has_deep_colour, settle_transparency, to_srgb
 from pqmim.image.limits import MAX_PIXELS, check_size, pixel_limit, read_bounded
 from pqmim.image.metadata import Metadata, has_text
 
@@ -135,6 +135,7 @@ def _from_image(image: Image.Image, reading: _Reading) -> Picture:
             which = f"frame {image.tell() + 1}" if image.tell() else "the first"
             notes.append(f"only {which} of {frames} frames is kept")
         deep = has_deep_colour(image)
+        notes += settle_transparency(image)
         image.load()
         check_size(*image.size, reading.name, most)  # that of an icon is known now alone
         found = Metadata.of(image)
