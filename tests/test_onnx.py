@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pqmim.errors import PqmimError
+from pqmim.errors import OutputError, PqmimError
 from pqmim.models.prior.numpy import NumpyPrior
 from pqmim.onnx.prior import OnnxPrior, geometry
 from pqmim.onnx.trunk import Trunk
@@ -82,3 +82,14 @@ def test_exported_graphs_are_exact(tmp_path, capsys):
     assert facts["exact"] and facts["bytes"]["prior"] > 1e6
     assert main(["export", "onnx", str(tmp_path / "graphs")]) == 1
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_way_keeps_both_graphs(tmp_path, monkeypatch):
+    (tmp_path / "prior.onnx").write_bytes(b"before")
+    (tmp_path / "synthesis.onnx").mkdir()
+    module = sys.modules["pqmim.onnx.export"]
+    for name in ("_export_prior", "_export_synthesis"):
+        monkeypatch.setattr(module, name, lambda *words: words[-1].write_bytes(b"graph"))
+    with pytest.raises(OutputError, match=r"synthesis\.onnx: .*folder"):
+        module.export(load(), tmp_path, test=False)
+    assert (tmp_path / "prior.onnx").read_bytes() == b"before"

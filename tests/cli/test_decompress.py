@@ -177,3 +177,27 @@ def test_bytes_after_the_end_are_passed_over_where_partial_is_asked_for(run, pac
     assert status == 1 and "bytes after its end; --partial decodes it as far as it goes" in err
     status, out, err = run("decompress", "more.pqm", "more.png", "--partial")
     assert (status, out) == (0, b"more.png: 24x16\n")
+
+
+def test_a_map_is_no_picture(run, packed, capsysbinary):
+    Path("photo-invented.pqm").write_bytes(packed.read_bytes())
+    Path("photo.pqm").write_bytes(packed.read_bytes())
+    with pytest.raises(SystemExit):
+        run("decompress", "photo.pqm", "photo-invented.pqm", "-o", "out/", "--show-invented")
+    assert b"photo-invented.png would be a picture and a map" in capsysbinary.readouterr().err
+    assert not Path("out/photo.png").exists()
+
+
+def test_standard_output_and_input_go_alone(run, packed, photo, capsysbinary):
+    for words in (["decompress", "packed.pqm", "packed.pqm", "-"], ["compress", "photo.png", "photo.png", "-"]):
+        with pytest.raises(SystemExit):
+            run(*words, stdin=packed.read_bytes())
+        out, err = capsysbinary.readouterr()
+        assert out == b"" and b"go alone" in err
+
+
+def test_a_file_that_is_there_needs_no_ending_beside_a_format(run, packed):
+    Path("thumbnail.XXXX").write_bytes(b"")
+    assert run("decompress", "packed.pqm", "-o", "thumbnail.XXXX", "--format", "png", "--force")[0] == 0
+    with Image.open("thumbnail.XXXX") as image:
+        assert image.format == "PNG"

@@ -11,7 +11,7 @@ from pqmim.cli.doctor import sheet
 FACTS = {
     "versions": {"pqmim": "1.2", "python": "3.12", "system": "Plan 9", "torch": "not installed"},
     "processor": {"name": "Z80", "machine": "z80", "features": [], "count": 2, "free": 1},
-    "weights": "374",
+    "weights": "02a",
     "native": {"library": None, "why": "it was not built", "levels": {}},
     "prior": {"form": "numpy", "level": None, "why": "there is no compiled prior"},
     "products": {"torch": None, "why": "torch is not installed"},
@@ -23,7 +23,7 @@ FACTS = {
 
 def test_the_sheet_says_what_was_chosen_and_why():
     lines = sheet(FACTS).splitlines()
-    assert lines[0] == "pqmim 1.2, weights 374"
+    assert lines[0] == "pqmim 1.2, weights 02a"
     assert "  library    none: it was not built" in lines
     assert "  prior      numpy: there is no compiled prior" in lines
     assert "    passed one" in lines and "    -      two (not on this processor)" in lines

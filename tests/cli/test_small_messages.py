@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import pqmim
 from pqmim.cli import main
@@ -182,3 +183,30 @@ def test_endless_input_is_refused(run, here, monkeypatch):
         status, out, err = run(*words, stdin=endless)
         assert (status, out) == (1, b"") and "standard input: too large a file: more than 16,777,232 bytes" in err
     assert os.listdir() == []
+
+
+def test_a_code_on_clear_ground_is_read(run, photo, packed):
+    pytest.importorskip("segno")
+    pytest.importorskip("zxingcpp")
+    assert run("qr", "packed.pqm", "code.png")[0] == 0
+    with Image.open("code.png") as code:
+        black = code.convert("L").point(lambda level: 255 * (level < 128))
+        clear = Image.new("RGBA", code.size)
+        clear.paste("black", mask=black)
+    clear.save("clear.png")
+    assert run("qr", "--read", "clear.png", "-o", "back.pqm")[0] == 0
+    assert Path("back.pqm").read_bytes() == packed
+
+
+def test_packets_go_to_a_file_that_is_there(run, photo, packed):
+    Path("lines").write_text("before")
+    assert run("packets", "packed.pqm", "-o", "lines")[0] == 1
+    assert run("packets", "packed.pqm", "-o", "lines", "--force")[0] == 0
+    assert run("packets", "--join", "lines", "back.pqm")[0] == 0
+    assert Path("back.pqm").read_bytes() == packed
+
+
+def test_text_that_cannot_be_read_is_named(run, here):
+    Path("words.txt").write_text("no file: ?!")
+    status, _, err = run("text", "--read", "words.txt", "a.png")
+    assert status == 1 and err.startswith("pqmim: words.txt: ")

@@ -193,3 +193,9 @@ def test_the_lora_example_runs(tmp_path):
 @pytest.mark.parametrize("name", ["batch_ray", "batch_dask", "batch_daft"])
 def test_examples_are_python(name):
     compile((ROOT / "examples" / f"{name}.py").read_text(), name, "exec")
+
+
+@pytest.mark.parametrize("photo", [5, [300], "text"])
+def test_what_is_no_bytes_is_a_row(codec, photo):
+    result = Compress(30)({"path": ["a", "b"], "bytes": [photo, png(1)]})
+    assert result["error"].tolist() == [f"there are no bytes, but {photo!r}", ""]

@@ -1,3 +1,4 @@
+import zlib
 from binascii import crc_hqx
 
 import pytest
@@ -107,3 +108,16 @@ def test_a_check_that_holds_by_chance_ends_nothing():
     assert not joiner.feed(odd)
     assert all(joiner.feed(packet) for packet in packets)
     assert joiner.result().damaged == 1 and joiner.result().complete
+
+
+def test_a_mixture_of_files_whose_names_agree_is_no_file():
+    files: dict[int, bytes] = {}
+    for number in range(10**4):
+        data = number.to_bytes(4, "big") + bytes(50) + number.to_bytes(4, "big")
+        other = files.setdefault(zlib.crc32(data) & 0xFF, data)
+        mixed = [split(other, 40)[0], *split(data, 40)[1:]]
+        if other != data:
+            break
+    with pytest.raises(DamagedFile, match="several files"):
+        join(mixed)
+    assert join(split(data, 40)).data == data

@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -329,3 +330,37 @@ def test_a_rival_takes_its_best_quality_where_there_is_room():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
     assert at_size(image, "jpeg", 10**6).quality == 100
     assert at_size(image, "jpeg", 1).quality == 0
+
+
+def test_an_origin_that_is_no_address_is_a_stranger(client):
+    answer = client.post("/api/encode", content=photo(), headers=POST | {"Origin": "http://["})
+    assert answer.status_code == 403
+
+
+def test_a_picture_that_a_rival_cannot_hold(client, monkeypatch):
+    def save(self, *words, **options):
+        raise OSError("encoder error -2")
+
+    data = photo()
+    monkeypatch.setattr(Image.Image, "save", save)
+    answer = client.post("/api/rival?name=jpeg&size=900", content=data, headers=POST)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "jpeg cannot hold this picture: encoder error -2"
+
+
+def test_a_body_is_held_once():
+    async def held() -> int:
+        class Sending:
+            async def stream(self):
+                for _ in range(64):
+                    yield bytes(100_000)
+
+        tracemalloc.start()
+        try:
+            async with Bodies(Limits(max_bytes=10**7, max_held=10**7)).of(Sending()) as body:
+                assert len(body) == 6_400_000
+                return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    assert asyncio.run(held()) < 1.2 * 6_400_000

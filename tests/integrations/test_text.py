@@ -49,3 +49,20 @@ def test_a_file_is_told_from_either_alphabet():
 def test_other_text_is_refused(bad):
     with pytest.raises(DamagedFile):
         text.from_text(bad)
+
+
+@pytest.mark.parametrize("length", [*range(40), 385, 4001])
+def test_base2048_is_one_number_in_eleven_bits_a_character(length):
+    data = bytes(i * 37 % 256 for i in range(length))
+    bits = "".join(f"{byte:08b}" for byte in data)
+    whole, left = divmod(len(bits), 11)
+    expected = [text.LONG[int(bits[11 * i : 11 * i + 11], 2)] for i in range(whole)]
+    if left:
+        alphabet, width = (text.SHORT, 3) if left <= 3 else (text.LONG, 11)
+        expected.append(alphabet[int(bits[11 * whole :].ljust(width, "1"), 2)])
+    assert text.to_base2048(data) == "".join(expected)
+    assert text.from_base2048("".join(expected)) == data
+
+
+def test_links_need_no_scheme():
+    assert text.from_text(text.to_link(b"some bytes", "example.org/view")) == b"some bytes"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
-from pqmim.cli.jobs import STREAM, Job, Wanted, is_device, is_pqm, make_folders, pair, passed_over, plan
+from pqmim.cli.jobs import STREAM, Job, Wanted, alone, is_device, is_pqm, make_folders, pair, passed_over, plan
 from pqmim.cli.manifest import NAME
 from pqmim.cli.messages import warn
 from pqmim.cli.options import (
@@ -94,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
     """Do what the words ask for; returns the exit status."""
     wanted = Wanted(PICTURES, (".pqm",), args.recursive)
     jobs = pair(args.paths, args.output, wanted) or plan(args.paths, args.output, wanted)
+    if not alone(jobs):
+        args.fail("standard input and output go alone: name no other files beside -")
     for job in jobs:
         check_json(args, job.target)
     make_folders(jobs)

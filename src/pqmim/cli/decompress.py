@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pqmim.cli import values
 from pqmim.cli.compress import manifest_of, settings_of
-from pqmim.cli.jobs import STREAM, Job, Wanted, check_target, ending, is_pqm, make_folders, numbered, pair, plan
+from pqmim.cli.jobs import STREAM, Job, Wanted, alone, check_target, ending, is_pqm, make_folders, numbered, pair, plan
 from pqmim.cli.options import (
     CodecOpener,
     add_codec_options,
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         args.fail("--variants needs --complete sample or --look vivid")
     check_completion(args)
     makes = tuple(dict.fromkeys((f".{args.format or 'png'}", *FORMATS)))
-    jobs = _jobs(args, Wanted((".pqm",), makes, args.recursive))
+    jobs = _jobs(args, Wanted((".pqm",), makes, args.recursive, bool(args.format)))
     for job in jobs:
         if args.format and FORMATS.get(ending(job.target), FORMATS[makes[0]]) != FORMATS[makes[0]]:
             args.fail(f"{job.target} and --format {args.format} are two formats")
@@ -123,7 +123,12 @@ def _jobs(args: argparse.Namespace, wanted: Wanted) -> list[Job]:
         args.fail("only one picture can go to standard output, and nothing beside it")
     if any(job.source == STREAM for job in jobs) and args.variants > 1:
         args.fail("standard input can be read once: --variants needs the name of a file")
-    return [Job(job.source, name, n) for job in jobs for n, name in enumerate(numbered(job.target, args.variants))]
+    if not alone(jobs):
+        args.fail("standard input and output go alone: name no other files beside -")
+    found = [Job(job.source, name, n) for job in jobs for n, name in enumerate(numbered(job.target, args.variants))]
+    if args.show_invented and (both := {_map_of(job) for job in found} & {job.target for job in found}):
+        args.fail(f"{min(both)} would be a picture and a map: choose other names")
+    return found
 
 
 @dataclass(frozen=True)

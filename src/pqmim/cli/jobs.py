@@ -39,11 +39,18 @@ class Wanted:
         takes: endings of the files that a folder stands for.
         makes: endings of results; the first is that of a result that nobody named.
         recursive: folders stand for what is in their folders, too.
+        told: a format was named, so that an existing file needs no ending.
     """
 
     takes: tuple[str, ...]
     makes: tuple[str, ...]
     recursive: bool = False
+    told: bool = False
+
+
+def alone(jobs: Sequence[Job]) -> bool:
+    """Whether standard input and output serve one job, with none beside it: lines about others would mix with a file."""
+    return len(jobs) < 2 or not any(STREAM in (job.source, job.target) for job in jobs)
 
 
 def is_pqm(name: str) -> bool:
@@ -187,6 +194,8 @@ def _is_folder(output: str, wanted: Wanted) -> bool:
     if ending(output) in wanted.makes:
         return False
     if os.path.exists(output):
+        if wanted.told:
+            return False
         raise OutputError(f"a file that does not end in {', '.join(wanted.makes)}", output)
     if ending(output):
         none = (

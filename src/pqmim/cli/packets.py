@@ -74,7 +74,7 @@ def _split(args: argparse.Namespace, output: str) -> int:
     packets = split(data, mtu)
     facts = {"file": args.path, "bytes": len(data), "packets": len(packets), "mtu": mtu}
     line = f"{output}: {len(data):,} bytes in {len(packets)} packets"
-    if output != STREAM and (os.path.isdir(output) or output.endswith("/") or not os.path.splitext(output)[1]):
+    if output != STREAM and _is_folder(output):
         os.makedirs(output, exist_ok=True)
         if os.listdir(output) and not args.force:
             raise OutputError("not empty: packets of several files would mix", output)
@@ -88,6 +88,13 @@ def _split(args: argparse.Namespace, output: str) -> int:
     if output != STREAM or args.json:
         tell(args, line, facts)
     return 0
+
+
+def _is_folder(output: str) -> bool:
+    """Whether packets become files in it: it is a folder, or ends like one, or there is nothing yet of a name without ending."""
+    if os.path.exists(output):
+        return os.path.isdir(output)
+    return output.endswith("/") or not os.path.splitext(output)[1]
 
 
 def _remove_later(folder: str, count: int) -> None:

@@ -93,12 +93,18 @@ def _write(args: argparse.Namespace, output: str | None) -> int:
 
 
 def _read(args: argparse.Namespace, output: str | None) -> int:
+    from PIL import Image
+
     from pqmim.image.picture import read_picture, to_pil
     from pqmim.integrations.qr import read_qr
 
     source = read(STREAM) if args.path == STREAM else args.path
     with about(args.path):
-        data = read_qr(to_pil(read_picture(source, max_pixels=args.max_pixels).rgb))
+        picture = read_picture(source, max_pixels=args.max_pixels)
+        code = to_pil(picture.rgb, picture.alpha)
+        if picture.alpha is not None:  # what is clear is paper
+            code = Image.alpha_composite(Image.new("RGBA", code.size, "white"), code).convert("RGB")
+        data = read_qr(code)
     target = output or ("photo.png" if args.path == STREAM else f"{os.path.splitext(args.path)[0]}-photo.png")
     facts = write_picture(args, data, target)
     if target != STREAM:

@@ -72,7 +72,7 @@ def write_picture(args: argparse.Namespace, data: bytes, target: str) -> dict[st
     from pqmim.image.save import encode, ending_of
 
     ending = ending_of(target)
-    with waiting(f"{args.path}: decompressing"):
+    with about(args.path), waiting(f"{args.path}: decompressing"):
         codec = open_codec(args)
         rendered = codec.render(codec.receive(data, **given(max_pixels=args.max_pixels)))
     picture, notes = encode(rendered.image, ending, target)

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from pqmim.cli.jobs import STREAM, Job
-from pqmim.cli.messages import say
+from pqmim.cli.messages import about, say
 from pqmim.cli.options import add_codec_options, add_json_option, add_limit_option, add_verb, check_json
 from pqmim.cli.source import add_size_option, check_back, output_of, small_file, write_picture
 from pqmim.cli.streams import read, write
@@ -79,9 +79,11 @@ def _read(args: argparse.Namespace, output: str | None) -> int:
         args.fail("--read needs the name of a picture or of a .pqm file to write")
     check_json(args, output)
     try:
-        data = from_text(read(args.path).decode("utf-8-sig"))
+        text = read(args.path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DamagedFile("not text in UTF-8", args.path) from error
+    with about(args.path):
+        data = from_text(text)
     facts = write_picture(args, data, str(output))
     if output != STREAM:
         tell(args, f"{output}: from text of {len(data):,} bytes", {"file": args.path} | facts)

@@ -76,7 +76,7 @@ class Compress:
         """
         row = {"path": path, "sha256": "", "data": b"", "bpp": 0.0, "error": ""}
         try:
-            data = bytes(photo)
+            data = bytes(memoryview(photo))  # numbers and lists of them are no bytes
         except TypeError:
             return row | {"error": f"there are no bytes, but {photo!r}"}
         row["sha256"] = hashlib.sha256(data).hexdigest()

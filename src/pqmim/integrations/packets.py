@@ -112,12 +112,18 @@ class Joiner:
         return True
 
     def result(self) -> Joined:
-        """What is there so far."""
+        """What is there so far.
+
+        Raises:
+            DamagedFile: all is there, and its name is another: names are of one byte, and two files may share one.
+        """
         data = b""
         number = 0
         while number in self._parts:
             data += self._parts[number]
             number += 1
+        if len(data) == self._length and zlib.crc32(data) & 0xFF != self._name:
+            raise DamagedFile("the packets are of several files")
         missing = [place for place in range(max(self._parts, default=-1)) if place not in self._parts]
         total = None if self._length is None else self._total(self._length)
         return Joined(data, self._length, total, len(self._parts), missing, self._damaged)
@@ -138,7 +144,7 @@ def join(packets: Iterable[bytes]) -> Joined:
     """What the packets of one file give together.
 
     Raises:
-        DamagedFile: not one of them is sound.
+        DamagedFile: not one of them is sound, or they are of several files whose names are one byte.
         PqmimError: they are of several files.
     """
     joiner = Joiner()

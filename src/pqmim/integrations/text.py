@@ -39,6 +39,7 @@ LONG, SHORT = _alphabet(_RANGES), "01234567"
 """The alphabets of base2048: 11 bits a character, and 3 for the last one."""
 
 _LONG_BITS, _SHORT_BITS = 11, 3
+_BYTES, _CHARACTERS = 11, 8  # of a block of 88 bits: one long number would take quadratic time
 _VALUES = {character: (value, _LONG_BITS) for value, character in enumerate(LONG)} | {
     character: (value, _SHORT_BITS) for value, character in enumerate(SHORT)
 }
@@ -64,6 +65,11 @@ def from_base64url(text: str) -> bytes:
 
 def to_base2048(data: bytes) -> str:
     """Characters of 11 bits each: 280 of them, a post, hold 385 bytes."""
+    return "".join(_characters(data[start : start + _BYTES]) for start in range(0, len(data), _BYTES))
+
+
+def _characters(data: bytes) -> str:
+    """Those of a block: as many as they are for all of its bytes, or for the last ones of a text."""
     bits = 8 * len(data)
     left = bits % _LONG_BITS
     last = 0 if not left else _SHORT_BITS if left <= _SHORT_BITS else _LONG_BITS
@@ -85,8 +91,13 @@ def from_base2048(text: str) -> bytes:
     Raises:
         DamagedFile: a character of no alphabet, one of 3 bits before the end, or padding that is not ones.
     """
+    return b"".join(_bytes(text, start) for start in range(0, len(text), _CHARACTERS))
+
+
+def _bytes(text: str, start: int) -> bytes:
+    """Those of the block of a text that starts there."""
     value = bits = 0
-    for place, character in enumerate(text, 1):
+    for place, character in enumerate(text[start : start + _CHARACTERS], start + 1):
         digit, width = _VALUES.get(character, (0, 0))
         if not width or (width == _SHORT_BITS and place < len(text)):
             raise DamagedFile(f"the text is not base2048: character {place} does not belong there")
@@ -109,7 +120,7 @@ def from_text(text: str) -> bytes:
         DamagedFile: it is none of these.
     """
     text = re.sub(r"\s+", "", text)
-    if "://" in text:
+    if "#" in text or "://" in text:  # neither alphabet has such characters
         _, _, text = text.partition("#")
     if not text:
         raise DamagedFile("the text carries no file: it is empty, or a link without a # part")

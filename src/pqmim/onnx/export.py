@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pqmim.errors import PqmimError
+from pqmim.errors import OutputError, PqmimError
 from pqmim.files import write_atomically
 from pqmim.models.modules import Modules
 from pqmim.models.prior.numpy import NumpyPrior
@@ -52,6 +52,9 @@ def export(release: Release, folder: str | os.PathLike[str], test: bool = True) 
             check_prior(tensors, made["prior"])
             check_synthesis(synthesis, sizes, made["synthesis"])
         paths = {name: Path(folder) / path.name for name, path in made.items()}
+        for path in paths.values():
+            if path.is_dir():
+                raise OutputError("cannot be written: it is a folder", path)
         for name, path in paths.items():
             write_atomically(path, made[name].read_bytes(), force=True)
     return paths

@@ -98,7 +98,10 @@ class Guard:
 
 def _is_own(request: Request) -> bool:
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    try:
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            return False
+    except ValueError:  # no address
         return False
     return site in (None, "same-origin")
 
@@ -134,6 +137,8 @@ class Bodies:
                 parts.append(part)
             if not size:
                 raise HTTPException(400, "nothing was sent")
-            yield b"".join(parts)
+            body = b"".join(parts)
+            parts.clear()  # which are as many bytes again
+            yield body
         finally:
             self._held -= size

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image, features
 
+from pqmim.errors import PqmimError
+
 NAMES = {"webp": "WEBP", "avif": "AVIF", "jpeg": "JPEG"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "webp": {"method": 4},
@@ -32,6 +34,9 @@ def at_size(image: Image.Image, name: str, size: int) -> Rival:
         image: RGB.
         name: one of `available()`.
         size: bytes.
+
+    Raises:
+        PqmimError: the codec cannot hold a picture of this size.
     """
     low, high = 0, 101  # the first fits or counts as it is, the second is beyond all qualities
     best = _encoded(image, name, 0)
@@ -47,5 +52,8 @@ def at_size(image: Image.Image, name: str, size: int) -> Rival:
 
 def _encoded(image: Image.Image, name: str, quality: int) -> Rival:
     buffer = io.BytesIO()
-    image.save(buffer, NAMES[name], quality=quality, **OPTIONS[name])
+    try:
+        image.save(buffer, NAMES[name], quality=quality, **OPTIONS[name])
+    except (OSError, ValueError) as error:  # a side too long for it
+        raise PqmimError(f"{name} cannot hold this picture: {error}") from error
     return Rival(buffer.getvalue(), quality)
