@@ -175,3 +175,14 @@ def test_a_terminated_command_leaves_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", TERMINATED, tmp_path / "a.bin"], env=environment, check=False)
     assert (done.returncode, os.listdir(tmp_path)) == (143, [])
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="there are no such names here")
+def test_a_pipe_behind_a_link_is_written_to():
+    reading, writing = os.pipe()
+    try:
+        write_atomically(f"/dev/fd/{writing}", b"some bytes")
+        assert os.read(reading, 100) == b"some bytes"
+    finally:
+        os.close(reading)
+        os.close(writing)

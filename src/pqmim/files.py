@@ -41,15 +41,15 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, force: bool = Fa
     """
     name = os.fspath(path)
     try:
+        if os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name):
+            with open(name, "wb", buffering=0) as device:  # by this name: that of a pipe behind /dev/stdout is none
+                _write_all(device.fileno(), data)
+            return
         target = Path(os.path.realpath(name))
         if parents:
             _make_folder(target.parent, name)
         if target.is_dir():
             raise OutputError("cannot be written: it is a folder", name)
-        if target.exists() and not target.is_file():
-            with open(target, "wb", buffering=0) as device:
-                _write_all(device.fileno(), data)
-            return
         if target.exists() and not force:
             raise OutputError("exists already: choose another name, or force overwriting", name)
         sweep(target.parent)

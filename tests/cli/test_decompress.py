@@ -1,11 +1,14 @@
 import io
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from pqmim.results import Rendered
+
+THUMBNAILER = Path(__file__).parents[2] / "packaging" / "pqmim.thumbnailer"
 
 
 @pytest.fixture
@@ -185,19 +188,33 @@ def test_a_map_is_no_picture(run, packed, capsysbinary):
     with pytest.raises(SystemExit):
         run("decompress", "photo.pqm", "photo-invented.pqm", "-o", "out/", "--show-invented")
     assert b"photo-invented.png would be a picture and a map" in capsysbinary.readouterr().err
-    assert not Path("out/photo.png").exists()
+    assert not Path("out").exists()
+    with pytest.raises(SystemExit):
+        run("decompress", "photo.pqm", "./photo-invented.pqm", "--show-invented", "--force")
+    assert not Path("photo-invented.png").exists()
 
 
-def test_standard_output_and_input_go_alone(run, packed, photo, capsysbinary):
-    for words in (["decompress", "packed.pqm", "packed.pqm", "-"], ["compress", "photo.png", "photo.png", "-"]):
-        with pytest.raises(SystemExit):
-            run(*words, stdin=packed.read_bytes())
-        out, err = capsysbinary.readouterr()
-        assert out == b"" and b"go alone" in err
+@pytest.mark.parametrize(
+    "words", [("decompress", "packed.pqm", "packed.pqm", "-"), ("compress", "photo.png", "photo.png", "-")]
+)
+def test_standard_output_and_input_go_alone(run, packed, words, capsysbinary):
+    with pytest.raises(SystemExit):
+        run(*words, stdin=packed.read_bytes())
+    out, err = capsysbinary.readouterr()
+    assert out == b"" and b"standard input and output go alone: name no other files beside -" in err
 
 
 def test_a_file_that_is_there_needs_no_ending_beside_a_format(run, packed):
     Path("thumbnail.XXXX").write_bytes(b"")
     assert run("decompress", "packed.pqm", "-o", "thumbnail.XXXX", "--format", "png", "--force")[0] == 0
+    with Image.open("thumbnail.XXXX") as image:
+        assert image.format == "PNG"
+
+
+def test_desktops_ask_for_thumbnails(run, packed):
+    Path("thumbnail.XXXX").write_bytes(b"")
+    [line] = [line for line in THUMBNAILER.read_text().splitlines() if line.startswith("Exec=pqmim ")]
+    names = {"%i": "packed.pqm", "%o": "thumbnail.XXXX"}
+    assert run(*(names.get(word, word) for word in shlex.split(line)[1:]))[0] == 0
     with Image.open("thumbnail.XXXX") as image:
         assert image.format == "PNG"

@@ -206,7 +206,19 @@ def test_packets_go_to_a_file_that_is_there(run, photo, packed):
     assert Path("back.pqm").read_bytes() == packed
 
 
-def test_text_that_cannot_be_read_is_named(run, here):
-    Path("words.txt").write_text("no file: ?!")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_packets_go_through_a_named_pipe(run, photo, packed):
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run("packets", "packed.pqm", "-o", "pipe")[0] == 0
+        assert os.read(reader, 10**4) == run("packets", "packed.pqm")[1]
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.parametrize("words", ["no file: ?!", "AAAA", ""])
+def test_text_that_cannot_be_read_is_named(run, here, words):
+    Path("words.txt").write_text(words)
     status, _, err = run("text", "--read", "words.txt", "a.png")
     assert status == 1 and err.startswith("pqmim: words.txt: ")

@@ -110,14 +110,17 @@ def test_a_check_that_holds_by_chance_ends_nothing():
     assert joiner.result().damaged == 1 and joiner.result().complete
 
 
-def test_a_mixture_of_files_whose_names_agree_is_no_file():
-    files: dict[int, bytes] = {}
-    for number in range(10**4):
-        data = number.to_bytes(4, "big") + bytes(50) + number.to_bytes(4, "big")
-        other = files.setdefault(zlib.crc32(data) & 0xFF, data)
-        mixed = [split(other, 40)[0], *split(data, 40)[1:]]
-        if other != data:
-            break
+def _with_name_of(data: bytes, length: int) -> bytes:
+    """Another file of `length` bytes whose packets have the same name."""
+    ends = (number.to_bytes(4, "big") for number in range(1, 10**4))
+    files = (end + bytes(length - 8) + end for end in ends)
+    return next(file for file in files if zlib.crc32(file) & 0xFF == zlib.crc32(data) & 0xFF)
+
+
+@pytest.mark.parametrize("length", [60, 120])
+def test_a_mixture_of_files_whose_names_agree_is_no_file(length):
+    data = bytes(60)
+    packets, others = split(data, 40), split(_with_name_of(data, length), 40)
     with pytest.raises(DamagedFile, match="several files"):
-        join(mixed)
-    assert join(split(data, 40)).data == data
+        join([packets[0], *others[1:]])
+    assert join(packets).data == data

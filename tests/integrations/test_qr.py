@@ -75,6 +75,10 @@ def test_what_cannot_be_written(ending, form):
         write_qr(DATA, ending, form)
 
 
+def test_a_link_needs_no_scheme():
+    assert read_qr(Image.open(io.BytesIO(write_qr(DATA, ".png", "link", "example.org/view")))) == DATA
+
+
 def test_no_code_and_other_codes():
     import segno
 

@@ -126,8 +126,10 @@ def _jobs(args: argparse.Namespace, wanted: Wanted) -> list[Job]:
     if not alone(jobs):
         args.fail("standard input and output go alone: name no other files beside -")
     found = [Job(job.source, name, n) for job in jobs for n, name in enumerate(numbered(job.target, args.variants))]
-    if args.show_invented and (both := {_map_of(job) for job in found} & {job.target for job in found}):
-        args.fail(f"{min(both)} would be a picture and a map: choose other names")
+    pictures = {os.path.abspath(job.target) for job in found}  # one place has several names: a.png, ./a.png
+    for name in map(_map_of, found) if args.show_invented else ():
+        if os.path.abspath(name) in pictures:
+            args.fail(f"{name} would be a picture and a map: choose other names")
     return found
 
 

@@ -122,7 +122,7 @@ class Joiner:
         while number in self._parts:
             data += self._parts[number]
             number += 1
-        if len(data) == self._length and zlib.crc32(data) & 0xFF != self._name:
+        if self._length is not None and len(data) >= self._length and zlib.crc32(data) & 0xFF != self._name:
             raise DamagedFile("the packets are of several files")
         missing = [place for place in range(max(self._parts, default=-1)) if place not in self._parts]
         total = None if self._length is None else self._total(self._length)

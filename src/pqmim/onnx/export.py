@@ -42,8 +42,12 @@ def export(release: Release, folder: str | os.PathLike[str], test: bool = True) 
         OutputError: a file cannot be written.
     """
     tensors, sizes = release.part("prior"), release.record.transforms
+    paths = {name: Path(folder) / f"{name}.onnx" for name in ("prior", "synthesis")}
+    for path in paths.values():
+        if path.is_dir():
+            raise OutputError("cannot be written: it is a folder", path)
     with TemporaryDirectory(prefix="pqmim-") as hidden:
-        made = {name: Path(hidden) / f"{name}.onnx" for name in ("prior", "synthesis")}
+        made = {name: Path(hidden) / path.name for name, path in paths.items()}
         with torch.inference_mode():
             _export_prior(Trunk(tensors), made["prior"])
             synthesis = _modules(release).synthesis
@@ -51,10 +55,6 @@ def export(release: Release, folder: str | os.PathLike[str], test: bool = True) 
         if test:
             check_prior(tensors, made["prior"])
             check_synthesis(synthesis, sizes, made["synthesis"])
-        paths = {name: Path(folder) / path.name for name, path in made.items()}
-        for path in paths.values():
-            if path.is_dir():
-                raise OutputError("cannot be written: it is a folder", path)
         for name, path in paths.items():
             write_atomically(path, made[name].read_bytes(), force=True)
     return paths
