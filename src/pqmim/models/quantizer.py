@@ -50,6 +50,10 @@ class ProductQuantizer(nn.Module):
         z[:, self.order] = y.transpose(1, 2)
         return z.view(*z.shape[:2], height, -1) * prolonged(self.log_step, level).exp()
 
+    def slope(self, gradient: Tensor, level: Tensor) -> Tensor:
+        """What a gradient by latents (B, C, h, w) is by the codewords (B, h*w, C) that `restored` takes."""
+        return (gradient * prolonged(self.log_step, level).exp())[:, self.order].flatten(2).transpose(1, 2)
+
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
         return self.padded(self.scaled(z, level))

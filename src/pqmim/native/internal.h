@@ -18,7 +18,10 @@ enum {
     ROWS = 192,             /* frequency tables made before they are decoded, where threads share the work */
     LARGEST_MEAN = 4080,
     LOWEST_PRECISION = -256,
-    HIGHEST_PRECISION = 96
+    HIGHEST_PRECISION = 96,
+    MOST_INPUTS = 1024,     /* of a layer of the transforms */
+    MOST_BLOCKS = 64,       /* of a transform */
+    MOST_THREADS = 64       /* that share a gradient */
 };
 
 /* A linear layer, its weights in the order in which the tile of a level reads them. */
@@ -48,6 +51,20 @@ typedef struct {
 
 typedef struct pool pool;
 
+/* A layer whose weights are whole numbers, with what 1 stands for in each row. */
+typedef struct {
+    int inputs, outputs, groups, panels;
+    int16_t *weights;              /* panels of the level */
+    float *scale, *bias;           /* (panels * PANEL) */
+} dense;
+
+/* A block of a transform, and its layers turned for the way back. */
+typedef struct {
+    int width;
+    float *taps;                   /* (9, width) */
+    dense expand, unexpand, reduce, unreduce;
+} gated;
+
 typedef struct level {
     const char *name;
     void (*pack)(struct pq_prior *prior, const void *const *tensors, int *failed);
@@ -63,7 +80,19 @@ typedef struct level {
     void (*errors)(const pq_choice *choice, int64_t count, const float *aims, const uint8_t *codes, float *errors);
     void (*mean)(const pq_choice *choice, int64_t count, const float *aims, const uint8_t *codes, const float *bits,
                  float *means);
+    void (*pack_gradient)(struct pq_gradient *g, const float *const *tensors, int *failed);
+    int64_t (*room)(const struct pq_gradient *g, int height, int width);
+    void (*slope)(const struct pq_gradient *g, int height, int width, const float *gains, const float *latent,
+                  const float *target, float *slope, void *room);
 } level;
+
+struct pq_gradient {
+    const level *level;
+    pq_transform s;
+    pool *pool;
+    gated *blocks;                 /* coarse, then fine */
+    dense split, unsplit, head, unhead;
+};
 
 struct pq_prior {
     const level *level;

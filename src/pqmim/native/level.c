@@ -8,6 +8,8 @@
 #include "block.c"
 #include "tables.c"
 #include "choice.c"
+#include "dense.c"
+#include "gradient.c"
 
 /* Places of the tensors that `pq_prior_new` is given; those of a block follow one another. */
 enum {
@@ -63,4 +65,4 @@ static void pack(pq_prior *p, const void *const *tensors, int *failed) {
 #define TEXT(x) #x
 #define NAME(x) TEXT(x)
 const level TABLE = {NAME(TITLE), pack, scratch_bytes, embed, project, attend, mix, run_heads, masses,
-                     cheapest, choice_errors, choice_mean};
+                     cheapest, choice_errors, choice_mean, pack_gradient, gradient_room, gradient_slope};

@@ -181,3 +181,44 @@ pq_prior *pq_prior_new(const pq_sizes *sizes, const void *const *tensors, int in
 }
 
 int pq_stride(const pq_prior *p) { return p->stride; }
+
+pq_gradient *pq_gradient_new(const pq_transform *sizes, const float *const *tensors, int index, int threads) {
+    int failed = 0;
+    pq_gradient *g = calloc(1, sizeof *g);
+    if (!g)
+        return NULL;
+    g->s = *sizes;
+    g->level = levels[index];
+    g->pool = pool_new(threads < MOST_THREADS ? threads : MOST_THREADS);
+    g->blocks = aligned((size_t)(sizes->coarse + sizes->fine) * sizeof(gated), &failed);
+    if (!failed)
+        g->level->pack_gradient(g, tensors, &failed);
+    if (failed || !g->pool) {
+        pq_gradient_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+static void release_dense(dense *l) { release(l->weights), release(l->scale), release(l->bias); }
+
+void pq_gradient_free(pq_gradient *g) {
+    if (!g)
+        return;
+    pool_free(g->pool);
+    for (int i = 0; g->blocks && i < g->s.coarse + g->s.fine; i++) {
+        gated *b = g->blocks + i;
+        release_dense(&b->expand), release_dense(&b->unexpand), release_dense(&b->reduce), release_dense(&b->unreduce);
+        release(b->taps);
+    }
+    release_dense(&g->split), release_dense(&g->unsplit), release_dense(&g->head), release_dense(&g->unhead);
+    release(g->blocks);
+    free(g);
+}
+
+int64_t pq_gradient_room(const pq_gradient *g, int height, int width) { return g->level->room(g, height, width); }
+
+void pq_gradient_slope(const pq_gradient *g, int height, int width, const float *gains, const float *latent,
+                       const float *target, float *slope, void *room) {
+    g->level->slope(g, height, width, gains, latent, target, slope, room);
+}

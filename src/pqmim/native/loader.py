@@ -56,6 +56,18 @@ class Choice(ctypes.Structure):
     ]
 
 
+class Transform(ctypes.Structure):
+    """`pq_transform` of pqmim.h."""
+
+    _fields_ = [
+        *(
+            (name, ctypes.c_int32)
+            for name in ("latent", "stem", "pixels", "coarse", "fine", "hidden_coarse", "hidden_fine")
+        ),
+        *((name, ctypes.c_float) for name in ("reach", "middle", "black", "white")),
+    ]
+
+
 _FUNCTIONS = {
     "pq_source": (c_char_p, []),
     "pq_level_count": (c_int, []),
@@ -76,6 +88,10 @@ _FUNCTIONS = {
     "pq_cheapest": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 3]),
     "pq_choice_errors": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 3]),
     "pq_choice_mean": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 4]),
+    "pq_gradient_new": (c_void_p, [POINTER(Transform), POINTER(c_void_p), c_int, c_int]),
+    "pq_gradient_free": (None, [c_void_p]),
+    "pq_gradient_room": (c_int64, [c_void_p, c_int, c_int]),
+    "pq_gradient_slope": (None, [c_void_p, c_int, c_int, *[c_void_p] * 5]),
     "pq_encode": (c_int64, [c_void_p, c_int64, c_void_p, c_void_p, c_void_p]),
 }
 

@@ -17,6 +17,7 @@
 
 typedef struct pq_prior pq_prior;
 typedef struct pq_context pq_context;
+typedef struct pq_gradient pq_gradient;
 
 /* Sizes of a prior, in the terms of FORMAT.md. */
 typedef struct {
@@ -64,6 +65,15 @@ typedef struct {
     const float *bits;                  /* (M, K) by static frequencies */
 } pq_choice;
 
+/* Sizes of a synthesis: see `models/transforms.py`. Numbers of a layer, twice the hidden ones too, are at most 1024. */
+typedef struct {
+    int32_t latent, stem, pixels;            /* channels at 1/16 and 1/8 resolution, and numbers in a patch of pixels */
+    int32_t coarse, fine;                    /* blocks at 1/16 and 1/8 resolution: at most 64 */
+    int32_t hidden_coarse, hidden_fine;      /* units of their gated layers */
+    float reach;                             /* what the input of a branch is cut to */
+    float middle, black, white;              /* what pixels are the distance from, and between which they have an error */
+} pq_transform;
+
 PQ_PUBLIC const char *pq_source(void); /* hash of the sources that this library was built from */
 PQ_PUBLIC int pq_level_count(void);
 PQ_PUBLIC const char *pq_level_name(int level);
@@ -110,5 +120,17 @@ PQ_PUBLIC void pq_choice_errors(int level, const pq_choice *choice, int64_t coun
 /* Mean codewords (count, C) of the soft choice among the likeliest. */
 PQ_PUBLIC void pq_choice_mean(int level, const pq_choice *choice, int64_t count, const float *aims,
                               const uint8_t *codes, const float *bits, float *means);
+
+/* Tensors: of each block, coarse ones first, `depthwise` (width, 9), `expand` (2 hidden, width), `bias` (2 hidden) and
+ * `reduce` (width, hidden), times the root of the scale; then `split` (4 stem, latent) and `head` (pixels, stem). */
+PQ_PUBLIC pq_gradient *pq_gradient_new(const pq_transform *sizes, const float *const *tensors, int level, int threads);
+PQ_PUBLIC void pq_gradient_free(pq_gradient *gradient);
+/* Bytes that `pq_gradient_slope` works in. */
+PQ_PUBLIC int64_t pq_gradient_room(const pq_gradient *gradient, int height, int width);
+/* The gradient (height * width, latent) of the squared error by `latent` of the same shape. `gains` are those of the
+ * inputs of all blocks, one after the other; `target` (4 * height * width, pixels) are the patches that are wanted, NaN
+ * where nothing is. */
+PQ_PUBLIC void pq_gradient_slope(const pq_gradient *gradient, int height, int width, const float *gains,
+                                 const float *latent, const float *target, float *slope, void *room);
 
 #endif

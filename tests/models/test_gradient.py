@@ -1,0 +1,104 @@
+"""The gradient that the encoder follows: that the form in C is the one in PyTorch, on the same bits at every level."""
+
+import pytest
+import torch
+
+from pqmim import native
+from pqmim.models import gradient as gradients
+from pqmim.models.gradient import CompiledGradient, TorchGradient, compiled
+from pqmim.models.quantizer import ProductQuantizer
+from pqmim.models.transforms import Synthesis, TransformConfig
+
+LIBRARY = native.library()
+needs_library = pytest.mark.skipif(LIBRARY is None, reason="there is no library")
+LEVEL = torch.tensor([0.4, 1.7])
+
+
+def synthesis(latent=21, coarse=2, fine=1, expansion=1.3):
+    """A small one that draws about a picture's range of values."""
+    torch.manual_seed(3)
+    made = Synthesis(TransformConfig(latent, 3, synthesis_coarse=coarse, synthesis_fine=fine, expansion=expansion))
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(False)
+        if name in ("split", "head"):
+            torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+        elif name.endswith("reduce"):
+            torch.nn.init.normal_(parameter, std=0.05)
+        elif name.endswith(("gain", "bias")):
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    for block in (*made.coarse, *made.fine):
+        block.scale.uniform_(30, 90)
+    return made
+
+
+@pytest.fixture
+def images():
+    """Two of 61 x 39 pixels, with black and white in them."""
+    torch.manual_seed(4)
+    return (127 + 120 * torch.randn(2, 3, 39, 61)).clamp(0, 255)
+
+
+@pytest.fixture
+def latent():
+    torch.manual_seed(5)
+    return 50 * torch.randn(2, 21, 3, 4)
+
+
+def apart(found, expected):
+    """How far a gradient is from another, of its size."""
+    return float((found - expected).norm() / expected.norm())
+
+
+@needs_library
+def test_the_form_in_c_is_that_in_pytorch(images, latent):
+    made = synthesis()
+    expected = TorchGradient(made, half=False).of(images, LEVEL)(latent)
+    found = CompiledGradient(LIBRARY, LIBRARY.levels[-1], made, 1).of(images, LEVEL)(latent)
+    assert found.shape == expected.shape == latent.shape
+    assert apart(found, expected) < 0.01
+    halved = TorchGradient(made, half=True).of(images, LEVEL)(latent)
+    assert apart(found, expected) < apart(halved, expected)
+
+
+@needs_library
+@pytest.mark.parametrize("coarse, fine, expansion", [(0, 2, 1.0), (1, 0, 0.52), (2, 1, 1.3)])
+def test_every_level_and_number_of_threads_gives_the_same_bits(images, latent, coarse, fine, expansion):
+    made = synthesis(coarse=coarse, fine=fine, expansion=expansion)
+    found = {
+        (level, threads): CompiledGradient(LIBRARY, level, made, threads).of(images, LEVEL)(latent)
+        for level in LIBRARY.levels
+        for threads in (1, 3)
+    }
+    first = found[LIBRARY.levels[0], 1]
+    assert apart(first, TorchGradient(made, half=False).of(images, LEVEL)(latent)) < 0.01
+    for each in found.values():
+        assert torch.equal(each, first)
+
+
+@needs_library
+def test_both_forms_leave_alone_what_no_pixel_asks_for(images):
+    """Where a branch is clipped, and where what is drawn is beyond white."""
+    made, far = synthesis(), torch.full((2, 21, 3, 4), 1e8)
+    for form in (TorchGradient(made, half=False), CompiledGradient(LIBRARY, LIBRARY.levels[-1], made, 1)):
+        drawn = made(far, LEVEL)[..., :39, :61]
+        inside = (drawn > gradients.BLACK) & (drawn < gradients.WHITE)
+        assert not inside.any()
+        assert not form.of(images, LEVEL)(far).any()
+
+
+@needs_library
+def test_a_synthesis_that_the_library_has_no_room_for_is_left_to_pytorch(monkeypatch):
+    assert isinstance(compiled(synthesis(), 1), CompiledGradient)
+    assert compiled(synthesis(latent=1030), 1) is None
+    assert compiled(synthesis(expansion=2.7), 1) is None  # 1036 numbers before the gate
+    monkeypatch.setattr(native, "library", lambda: None)
+    assert compiled(synthesis(), 1) is None
+
+
+def test_a_quantizer_turns_gradients_as_it_turns_codewords():
+    made, level = ProductQuantizer(torch.tensor([2, 0, 1, 4, 3]), [1, 3, 1], 8, 3), torch.tensor([-0.4, 1.3])
+    torch.manual_seed(6)
+    made.log_step.data = torch.randn(made.log_step.shape)
+    words, pulled = torch.randn(2, 6, 5, requires_grad=True), torch.randn(2, 5, 2, 3)
+    (expected,) = torch.autograd.grad((made.restored(words, level, 2) * pulled).sum(), words)
+    torch.testing.assert_close(made.slope(pulled, level), expected)
