@@ -56,7 +56,7 @@ def test_tiles_do_as_well_as_the_whole(codec, photo, monkeypatch, effort):
 def test_forms_of_the_gradient_find_codes_as_good(photo, monkeypatch, library):
     """Those that a machine may choose: bfloat16, the library and float32."""
     if not library:
-        monkeypatch.setattr(encoder, "compiled", lambda synthesis, threads: None)
+        monkeypatch.setattr(encoder, "compiled", lambda *transforms: None)
     costs = []
     for half in (True, False):
         monkeypatch.setattr(encoder, "fast_in_half", lambda device, half=half: half)

@@ -37,7 +37,8 @@ from pqmim.coding.prior import Codes, Context, Frequencies, Positions, Prior
 from pqmim.coding.range_coder import PRECISION
 from pqmim.coding.schedule import Group, hurried
 from pqmim.models.choice import Aim, Choice, choice_among, choice_of
-from pqmim.models.gradient import Gradient, TorchGradient, compiled
+from pqmim.models.compiled import CompiledAnalysis, CompiledGradient, compiled
+from pqmim.models.gradient import Gradient, TorchGradient
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
 from pqmim.release import Record
@@ -141,7 +142,7 @@ class Encoder:
     ) -> None:
         self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
         self._half = half
-        self._compiled: dict[int, Gradient | None] = {}  # by threads
+        self._compiled: dict[int, tuple[CompiledAnalysis, CompiledGradient] | None] = {}  # by threads
 
     def encode(self, image: Tensor, quality: int, effort: int, record: Record, prior: Prior) -> tuple[Grid, bytes]:
         """Codes of a picture (1, 3, H, W) in 0..255, refined in `effort` steps, and their payload, as a release codes it."""
@@ -174,7 +175,7 @@ class Encoder:
     def _begun(self, images: Tensor, aim: Aim) -> Search:
         level = level_of_rate(aim.rate)
         with self._autocast(images, bool(self._half)):
-            z = in_strips(self.analysis, _padded(images), level, STRIDE, 1).float()
+            z = in_strips(self._transforms(images.device)[0], _padded(images), level, STRIDE, 1).float()
         size = z.shape[2:]
         wanted = self.quantizer.scaled(z, level).unflatten(1, size)
         shape = min(FEW, self.quantizer.codewords), len(z), *size, len(self.quantizer.dimensions)
@@ -208,22 +209,23 @@ class Encoder:
         if not steps:
             return choice, wanted.flatten(1, 2)
         images, height = search.images[..., rows, columns], wanted.shape[1]
-        pulled = self._gradient(images).of(images, level)
+        pulled = self._transforms(images.device)[1].of(images, level)
 
         def slope(y: Tensor) -> Tensor:
             return quantizer.slope(pulled(quantizer.restored(y, level, height)), level)
 
         return choice, followed(choice, quantizer.worth(level), wanted.flatten(1, 2), slope, steps)
 
-    def _gradient(self, images: Tensor) -> Gradient:
-        """The gradient of the synthesis: in C on processors where bfloat16 is not faster still."""
-        half = fast_in_half(images.device) if self._half is None else self._half
-        if half or images.device.type != "cpu":
-            return TorchGradient(self.synthesis, half)
+    def _transforms(self, device: torch.device) -> tuple[Callable[[Tensor, Tensor], Tensor], Gradient]:
+        """Analysis, and gradient of the synthesis: in C on processors where bfloat16 is not faster still."""
+        half = fast_in_half(device) if self._half is None else self._half
         threads = torch.get_num_threads()
-        if threads not in self._compiled:
-            self._compiled[threads] = compiled(self.synthesis, threads)
-        return self._compiled[threads] or TorchGradient(self.synthesis, half)
+        if device.type == "cpu" and not half:
+            if threads not in self._compiled:
+                self._compiled[threads] = compiled(self.analysis, self.synthesis, threads)
+            if (found := self._compiled[threads]) is not None:
+                return found
+        return self.analysis, TorchGradient(self.synthesis, half)
 
     @staticmethod
     def _autocast(images: Tensor, half: bool) -> torch.autocast:

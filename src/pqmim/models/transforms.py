@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 STRIDE = 16  # pixels a latent position spans on each side
 PATCH = 8  # pixels the stem spans
+MIDDLE = 127.5  # of the pixels: transforms work on the distance from it
 STEM = 3 * PATCH * PATCH  # channels at 1/8 resolution: as many as a patch has samples, so that the stem loses nothing
 
 POSITIONS = 1 << 12  # latent positions of a strip: larger ones leave the caches and fault in fresh pages
@@ -118,7 +119,7 @@ class Analysis(nn.Module):
 
     def forward(self, image: Tensor, level: Tensor) -> Tensor:
         """Latents (B, C, H/16, W/16) of images at levels (B,)."""
-        x = F.pixel_unshuffle(image - 127.5, PATCH)  # (B, 192, H/8, W/8)
+        x = F.pixel_unshuffle(image - MIDDLE, PATCH)  # (B, 192, H/8, W/8)
         x = x.contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, self.stem[:, :, None, None])
         for block in self.fine:
@@ -154,7 +155,7 @@ class Synthesis(nn.Module):
         for block in self.fine:
             x = block(x, level)
         x = F.conv2d(x, self.head[:, :, None, None])
-        return F.pixel_shuffle(x, PATCH) + 127.5  # (B, 3, H, W)
+        return F.pixel_shuffle(x, PATCH) + MIDDLE  # (B, 3, H, W)
 
 
 def in_strips(
@@ -199,7 +200,7 @@ def start_as_klt(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -> T
 
     Returns the standard deviation of each latent dimension (C,), largest first.
     """
-    x = F.pixel_unshuffle(patches.double() - 127.5, PATCH)  # (N, 192, 2, 2)
+    x = F.pixel_unshuffle(patches.double() - MIDDLE, PATCH)  # (N, 192, 2, 2)
     basis, _ = _principal_axes(x.permute(0, 2, 3, 1).reshape(-1, STEM))
     fine = torch.einsum("nchw,kc->nkhw", x, basis)  # (N, 192, 2, 2)
     fine_scale = fine.square().mean((0, 2, 3)).sqrt()
@@ -223,7 +224,7 @@ def start_at_random(analysis: Analysis, synthesis: Synthesis, patches: Tensor) -
     """
     for matrix in (analysis.stem, analysis.merge, synthesis.split, synthesis.head):
         nn.init.normal_(matrix, std=matrix.shape[1] ** -0.5)
-    x = F.pixel_unshuffle(patches - 127.5, PATCH)  # (N, 192, 2, 2)
+    x = F.pixel_unshuffle(patches - MIDDLE, PATCH)  # (N, 192, 2, 2)
     fine = torch.einsum("nchw,kc->nkhw", x, analysis.stem)
     fine_scale = fine.square().mean((0, 2, 3)).sqrt()
     scale = (F.pixel_unshuffle(fine, 2).flatten(1) @ analysis.merge.T).square().mean(0).sqrt()  # (C,)

@@ -1,4 +1,4 @@
-"""An optional library in C that makes coding fast, and never decides a bit: its absence changes nothing but time.
+"""An optional library in C that makes coding fast. What a file decodes to is the same without it.
 
     library = native.library()      the library, or None
     native.reason()                 why there is none

@@ -21,7 +21,7 @@ enum {
     HIGHEST_PRECISION = 96,
     MOST_INPUTS = 1024,     /* of a layer of the transforms */
     MOST_BLOCKS = 64,       /* of a transform */
-    MOST_THREADS = 64       /* that share a gradient */
+    MOST_THREADS = 64       /* that share a transform */
 };
 
 /* A linear layer, its weights in the order in which the tile of a level reads them. */
@@ -80,18 +80,21 @@ typedef struct level {
     void (*errors)(const pq_choice *choice, int64_t count, const float *aims, const uint8_t *codes, float *errors);
     void (*mean)(const pq_choice *choice, int64_t count, const float *aims, const uint8_t *codes, const float *bits,
                  float *means);
-    void (*pack_gradient)(struct pq_gradient *g, const float *const *tensors, int *failed);
-    int64_t (*room)(const struct pq_gradient *g, int height, int width);
-    void (*slope)(const struct pq_gradient *g, int height, int width, const float *gains, const float *latent,
+    void (*pack_transform)(struct pq_transform *t, const float *const *tensors, int *failed);
+    int64_t (*room)(const struct pq_transform *t, int height, int width);
+    void (*slope)(const struct pq_transform *t, int height, int width, const float *gains, const float *latent,
                   const float *target, float *slope, void *room);
+    void (*latent)(const struct pq_transform *t, int height, int width, const float *gains, const float *patches,
+                   float *latent, void *room);
 } level;
 
-struct pq_gradient {
+struct pq_transform {
     const level *level;
-    pq_transform s;
+    pq_transform_sizes s;
     pool *pool;
     gated *blocks;                 /* coarse, then fine */
-    dense split, unsplit, head, unhead;
+    dense split, head;             /* from coarse to fine, and from fine to pixels: of a synthesis */
+    dense merge, stem;             /* the other way: of an analysis, or of slopes */
 };
 
 struct pq_prior {

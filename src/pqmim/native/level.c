@@ -9,7 +9,7 @@
 #include "tables.c"
 #include "choice.c"
 #include "dense.c"
-#include "gradient.c"
+#include "transform.c"
 
 /* Places of the tensors that `pq_prior_new` is given; those of a block follow one another. */
 enum {
@@ -65,4 +65,5 @@ static void pack(pq_prior *p, const void *const *tensors, int *failed) {
 #define TEXT(x) #x
 #define NAME(x) TEXT(x)
 const level TABLE = {NAME(TITLE), pack, scratch_bytes, embed, project, attend, mix, run_heads, masses,
-                     cheapest, choice_errors, choice_mean, pack_gradient, gradient_room, gradient_slope};
+                     cheapest, choice_errors, choice_mean, pack_transform, transform_room, synthesis_slope,
+                     analysis_latent};

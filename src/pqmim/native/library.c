@@ -182,43 +182,48 @@ pq_prior *pq_prior_new(const pq_sizes *sizes, const void *const *tensors, int in
 
 int pq_stride(const pq_prior *p) { return p->stride; }
 
-pq_gradient *pq_gradient_new(const pq_transform *sizes, const float *const *tensors, int index, int threads) {
+pq_transform *pq_transform_new(const pq_transform_sizes *sizes, const float *const *tensors, int index, int threads) {
     int failed = 0;
-    pq_gradient *g = calloc(1, sizeof *g);
-    if (!g)
+    pq_transform *t = calloc(1, sizeof *t);
+    if (!t)
         return NULL;
-    g->s = *sizes;
-    g->level = levels[index];
-    g->pool = pool_new(threads < MOST_THREADS ? threads : MOST_THREADS);
-    g->blocks = aligned((size_t)(sizes->coarse + sizes->fine) * sizeof(gated), &failed);
+    t->s = *sizes;
+    t->level = levels[index];
+    t->pool = pool_new(threads < MOST_THREADS ? threads : MOST_THREADS);
+    t->blocks = aligned((size_t)(sizes->coarse + sizes->fine) * sizeof(gated), &failed);
     if (!failed)
-        g->level->pack_gradient(g, tensors, &failed);
-    if (failed || !g->pool) {
-        pq_gradient_free(g);
+        t->level->pack_transform(t, tensors, &failed);
+    if (failed || !t->pool) {
+        pq_transform_free(t);
         return NULL;
     }
-    return g;
+    return t;
 }
 
 static void release_dense(dense *l) { release(l->weights), release(l->scale), release(l->bias); }
 
-void pq_gradient_free(pq_gradient *g) {
-    if (!g)
+void pq_transform_free(pq_transform *t) {
+    if (!t)
         return;
-    pool_free(g->pool);
-    for (int i = 0; g->blocks && i < g->s.coarse + g->s.fine; i++) {
-        gated *b = g->blocks + i;
+    pool_free(t->pool);
+    for (int i = 0; t->blocks && i < t->s.coarse + t->s.fine; i++) {
+        gated *b = t->blocks + i;
         release_dense(&b->expand), release_dense(&b->unexpand), release_dense(&b->reduce), release_dense(&b->unreduce);
         release(b->taps);
     }
-    release_dense(&g->split), release_dense(&g->unsplit), release_dense(&g->head), release_dense(&g->unhead);
-    release(g->blocks);
-    free(g);
+    release_dense(&t->split), release_dense(&t->head), release_dense(&t->merge), release_dense(&t->stem);
+    release(t->blocks);
+    free(t);
 }
 
-int64_t pq_gradient_room(const pq_gradient *g, int height, int width) { return g->level->room(g, height, width); }
+int64_t pq_transform_room(const pq_transform *t, int height, int width) { return t->level->room(t, height, width); }
 
-void pq_gradient_slope(const pq_gradient *g, int height, int width, const float *gains, const float *latent,
+void pq_synthesis_slope(const pq_transform *t, int height, int width, const float *gains, const float *latent,
                        const float *target, float *slope, void *room) {
-    g->level->slope(g, height, width, gains, latent, target, slope, room);
+    t->level->slope(t, height, width, gains, latent, target, slope, room);
+}
+
+void pq_analysis_latent(const pq_transform *t, int height, int width, const float *gains, const float *patches,
+                        float *latent, void *room) {
+    t->level->latent(t, height, width, gains, patches, latent, room);
 }

@@ -56,13 +56,13 @@ class Choice(ctypes.Structure):
     ]
 
 
-class Transform(ctypes.Structure):
-    """`pq_transform` of pqmim.h."""
+class TransformSizes(ctypes.Structure):
+    """`pq_transform_sizes` of pqmim.h."""
 
     _fields_ = [
         *(
             (name, ctypes.c_int32)
-            for name in ("latent", "stem", "pixels", "coarse", "fine", "hidden_coarse", "hidden_fine")
+            for name in ("latent", "stem", "pixels", "coarse", "fine", "hidden_coarse", "hidden_fine", "analysis")
         ),
         *((name, ctypes.c_float) for name in ("reach", "middle", "black", "white")),
     ]
@@ -88,10 +88,11 @@ _FUNCTIONS = {
     "pq_cheapest": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 3]),
     "pq_choice_errors": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 3]),
     "pq_choice_mean": (None, [c_int, POINTER(Choice), c_int64, *[c_void_p] * 4]),
-    "pq_gradient_new": (c_void_p, [POINTER(Transform), POINTER(c_void_p), c_int, c_int]),
-    "pq_gradient_free": (None, [c_void_p]),
-    "pq_gradient_room": (c_int64, [c_void_p, c_int, c_int]),
-    "pq_gradient_slope": (None, [c_void_p, c_int, c_int, *[c_void_p] * 5]),
+    "pq_transform_new": (c_void_p, [POINTER(TransformSizes), POINTER(c_void_p), c_int, c_int]),
+    "pq_transform_free": (None, [c_void_p]),
+    "pq_transform_room": (c_int64, [c_void_p, c_int, c_int]),
+    "pq_synthesis_slope": (None, [c_void_p, c_int, c_int, *[c_void_p] * 5]),
+    "pq_analysis_latent": (None, [c_void_p, c_int, c_int, *[c_void_p] * 4]),
     "pq_encode": (c_int64, [c_void_p, c_int64, c_void_p, c_void_p, c_void_p]),
 }
 

@@ -17,7 +17,7 @@
 
 typedef struct pq_prior pq_prior;
 typedef struct pq_context pq_context;
-typedef struct pq_gradient pq_gradient;
+typedef struct pq_transform pq_transform;
 
 /* Sizes of a prior, in the terms of FORMAT.md. */
 typedef struct {
@@ -65,14 +65,15 @@ typedef struct {
     const float *bits;                  /* (M, K) by static frequencies */
 } pq_choice;
 
-/* Sizes of a synthesis: see `models/transforms.py`. Numbers of a layer, twice the hidden ones too, are at most 1024. */
+/* Sizes of a transform: see `models/transforms.py`. Inputs of a layer, both halves of a gate too, are at most 1024. */
 typedef struct {
     int32_t latent, stem, pixels;            /* channels at 1/16 and 1/8 resolution, and numbers in a patch of pixels */
     int32_t coarse, fine;                    /* blocks at 1/16 and 1/8 resolution: at most 64 */
     int32_t hidden_coarse, hidden_fine;      /* units of their gated layers */
+    int32_t analysis;                        /* 1 for an analysis, 0 for a synthesis */
     float reach;                             /* what the input of a branch is cut to */
     float middle, black, white;              /* what pixels are the distance from, and between which they have an error */
-} pq_transform;
+} pq_transform_sizes;
 
 PQ_PUBLIC const char *pq_source(void); /* hash of the sources that this library was built from */
 PQ_PUBLIC int pq_level_count(void);
@@ -122,15 +123,20 @@ PQ_PUBLIC void pq_choice_mean(int level, const pq_choice *choice, int64_t count,
                               const uint8_t *codes, const float *bits, float *means);
 
 /* Tensors: of each block, coarse ones first, `depthwise` (width, 9), `expand` (2 hidden, width), `bias` (2 hidden) and
- * `reduce` (width, hidden), times the root of the scale; then `split` (4 stem, latent) and `head` (pixels, stem). */
-PQ_PUBLIC pq_gradient *pq_gradient_new(const pq_transform *sizes, const float *const *tensors, int level, int threads);
-PQ_PUBLIC void pq_gradient_free(pq_gradient *gradient);
-/* Bytes that `pq_gradient_slope` works in. */
-PQ_PUBLIC int64_t pq_gradient_room(const pq_gradient *gradient, int height, int width);
+ * `reduce` (width, hidden), times the root of the scale; then `split` (4 stem, latent) and `head` (pixels, stem) of a
+ * synthesis, `merge` (latent, 4 stem) and `stem` (stem, pixels) of an analysis. */
+PQ_PUBLIC pq_transform *pq_transform_new(const pq_transform_sizes *sizes, const float *const *tensors, int level,
+                                         int threads);
+PQ_PUBLIC void pq_transform_free(pq_transform *transform);
+/* Bytes that a call for so many latent positions works in. */
+PQ_PUBLIC int64_t pq_transform_room(const pq_transform *transform, int height, int width);
 /* The gradient (height * width, latent) of the squared error by `latent` of the same shape. `gains` are those of the
- * inputs of all blocks, one after the other; `target` (4 * height * width, pixels) are the patches that are wanted, NaN
+ * inputs of all blocks, coarse ones first; `target` (4 * height * width, pixels) are the patches that are wanted, NaN
  * where nothing is. */
-PQ_PUBLIC void pq_gradient_slope(const pq_gradient *gradient, int height, int width, const float *gains,
-                                 const float *latent, const float *target, float *slope, void *room);
+PQ_PUBLIC void pq_synthesis_slope(const pq_transform *synthesis, int height, int width, const float *gains,
+                                  const float *latent, const float *target, float *slope, void *room);
+/* The latent (height * width, latent) of patches (4 * height * width, pixels), which are distances from the middle. */
+PQ_PUBLIC void pq_analysis_latent(const pq_transform *analysis, int height, int width, const float *gains,
+                                  const float *patches, float *latent, void *room);
 
 #endif

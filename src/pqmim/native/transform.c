@@ -1,6 +1,8 @@
-/* How a picture's squared error changes with the latent that a synthesis draws it from: for the encoder's refinement.
+/* What the encoder asks of the transforms: the latent of a picture, and how its squared error changes with the latent that
+ * a synthesis draws it from.
  *
- * A pass forth keeps what comes into each block and what its gate met; a pass back goes the same way with slopes. */
+ * For the latter a pass forth keeps what comes into each block and what its gate met; a pass back goes the same way with
+ * slopes. */
 
 #include <math.h>
 
@@ -23,7 +25,7 @@ static inline floats sigmoid(floats x) {
 }
 
 typedef struct {
-    float *halves; /* (count, panels * PANEL): both, as the gate meets them */
+    float *halves; /* (count, panels * PANEL): both, as the gate meets them; or NULL */
     ptrdiff_t stride;
     float *gated;
     ptrdiff_t across;
@@ -32,8 +34,10 @@ typedef struct {
 static inline void place_units(const void *to, int row, int first, int columns, floats a, floats b) {
     const to_units *t = to;
     (void)columns; /* panels of a gate are whole */
-    put(t->halves + row * t->stride + first, a);
-    put(t->halves + row * t->stride + first + LANES, b);
+    if (t->halves) {
+        put(t->halves + row * t->stride + first, a);
+        put(t->halves + row * t->stride + first + LANES, b);
+    }
     put(t->gated + row * t->across + first / 2, a * sigmoid(a) * b);
 }
 
@@ -79,13 +83,13 @@ static inline int parts_of(int64_t count) { return (int)((count + PART - 1) / PA
 
 /* One of the steps below at PART positions. */
 typedef struct {
-    const pq_gradient *g;
+    const pq_transform *t;
     const gated *block;
     int height, width;     /* positions of the block */
     const float *gain;
     const float *x;        /* (count, channels): what comes in */
     float *y;              /* what goes out */
-    float *halves;         /* what the gate met */
+    float *halves;         /* what the gate met, or NULL */
     float *own;            /* what the branch sees of x; on the way back, what its slopes are */
     float *slope;
     const float *target;
@@ -111,7 +115,7 @@ static void look(void *data, int64_t part, int thread) {
         const float *restrict x = w->x + p * width;
         float *restrict own = w->own + p * width;
         for (int c = 0; c < width; c++)
-            own[c] = clipped(x[c] * gain[c], w->g->s.reach);
+            own[c] = clipped(x[c] * gain[c], w->t->s.reach);
     }
 }
 
@@ -125,7 +129,7 @@ static void forth(void *data, int64_t part, int thread) {
     for (int i = 0; i < count; i++)
         around(w->own, w->height, w->width, first + i, b->width, b->taps, 0, d.wide + i * b->width);
     take(&d, &b->expand, d.wide, b->width, count);
-    to_units both = {w->halves + first * units, units, d.wide, units / 2};
+    to_units both = {w->halves ? w->halves + first * units : NULL, units, d.wide, units / 2};
     give(&d, &b->expand, count, place_units, &both);
     take(&d, &b->reduce, d.wide, units / 2, count);
     to_rows on = {w->y + first * b->width, b->width, w->x + first * b->width};
@@ -158,7 +162,7 @@ static void join(void *data, int64_t part, int thread) {
         float *restrict slope = w->slope + p * width;
         around(w->own, w->height, w->width, p, width, w->block->taps, 1, sum);
         for (int c = 0; c < width; c++)
-            slope[c] += fabsf(x[c] * gain[c]) < w->g->s.reach ? sum[c] * gain[c] : 0;
+            slope[c] += fabsf(x[c] * gain[c]) < w->t->s.reach ? sum[c] * gain[c] : 0;
     }
 }
 
@@ -166,10 +170,10 @@ static void join(void *data, int64_t part, int thread) {
 static void split(void *data, int64_t part, int thread) {
     const walk *w = data;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part), stem = w->g->s.stem;
-    take(&d, &w->g->split, w->x + part * PART * w->g->s.latent, w->g->s.latent, count);
+    int count = here(w, part), stem = w->t->s.stem;
+    take(&d, &w->t->split, w->x + part * PART * w->t->s.latent, w->t->s.latent, count);
     to_rows on = {d.wide, 4 * stem, NULL};
-    give(&d, &w->g->split, count, place_rows, &on);
+    give(&d, &w->t->split, count, place_rows, &on);
     for (int i = 0; i < count; i++)
         for (int row = 0; row < 2; row++) {
             int64_t p = part * PART + i, place = (2 * (p / w->width) + row) * 2 * w->width + 2 * (p % w->width);
@@ -177,37 +181,61 @@ static void split(void *data, int64_t part, int thread) {
         }
 }
 
-static void unsplit(void *data, int64_t part, int thread) {
+/* One from four. */
+static void merge(void *data, int64_t part, int thread) {
     const walk *w = data;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part), stem = w->g->s.stem;
+    int count = here(w, part), stem = w->t->s.stem;
     for (int i = 0; i < count; i++)
         for (int row = 0; row < 2; row++) {
             int64_t p = part * PART + i, place = (2 * (p / w->width) + row) * 2 * w->width + 2 * (p % w->width);
-            memcpy(d.wide + (4 * i + 2 * row) * stem, w->slope + place * stem, 2 * stem * sizeof(float));
+            memcpy(d.wide + (4 * i + 2 * row) * stem, w->x + place * stem, 2 * stem * sizeof(float));
         }
-    take(&d, &w->g->unsplit, d.wide, 4 * stem, count);
-    to_rows on = {w->y + part * PART * w->g->s.latent, w->g->s.latent, NULL};
-    give(&d, &w->g->unsplit, count, place_rows, &on);
+    take(&d, &w->t->merge, d.wide, 4 * stem, count);
+    to_rows on = {w->y + part * PART * w->t->s.latent, w->t->s.latent, NULL};
+    give(&d, &w->t->merge, count, place_rows, &on);
 }
 
 /* Pixels, and slopes of their squared error by x. No error is where the target is no number, or beyond black or white. */
 static void compare(void *data, int64_t part, int thread) {
     const walk *w = data;
-    const pq_gradient *g = w->g;
+    const pq_transform *t = w->t;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part), pixels = g->head.outputs;
-    take(&d, &g->head, w->x + part * PART * g->s.stem, g->s.stem, count);
+    int count = here(w, part), pixels = t->head.outputs;
+    take(&d, &t->head, w->x + part * PART * t->s.stem, t->s.stem, count);
     to_rows on = {d.wide, pixels, NULL};
-    give(&d, &g->head, count, place_rows, &on);
+    give(&d, &t->head, count, place_rows, &on);
     const float *restrict target = w->target + part * PART * pixels;
     for (int i = 0; i < count * pixels; i++) {
-        float x = d.wide[i] + g->s.middle, apart = 2 * (x - target[i]);
-        d.wide[i] = x > g->s.black && x < g->s.white && apart == apart ? apart : 0;
+        float x = d.wide[i] + t->s.middle, apart = 2 * (x - target[i]);
+        d.wide[i] = x > t->s.black && x < t->s.white && apart == apart ? apart : 0;
     }
-    take(&d, &g->unhead, d.wide, pixels, count);
-    on = (to_rows){w->slope + part * PART * g->s.stem, g->s.stem, NULL};
-    give(&d, &g->unhead, count, place_rows, &on);
+    take(&d, &t->stem, d.wide, pixels, count);
+    on = (to_rows){w->slope + part * PART * t->s.stem, t->s.stem, NULL};
+    give(&d, &t->stem, count, place_rows, &on);
+}
+
+/* Patches to what the fine blocks work on. */
+static void begin(void *data, int64_t part, int thread) {
+    const walk *w = data;
+    const dense *stem = &w->t->stem;
+    draft d = draft_at(w->scratch[thread]);
+    int count = here(w, part);
+    take(&d, stem, w->x + part * PART * stem->inputs, stem->inputs, count);
+    to_rows on = {w->y + part * PART * stem->outputs, stem->outputs, NULL};
+    give(&d, stem, count, place_rows, &on);
+}
+
+/* `w->x` through `count` blocks, in its place; nothing is kept. */
+static void blocks_of(walk *w, const gated *blocks, int count, const float **gain) {
+    w->y = (float *)w->x;
+    w->halves = NULL;
+    for (int i = 0; i < count; i++, *gain += w->block->width) {
+        w->block = blocks + i;
+        w->gain = *gain;
+        pool_run(w->t->pool, parts_of(count_of(w)), look, w);
+        pool_run(w->t->pool, parts_of(count_of(w)), forth, w);
+    }
 }
 
 static size_t stage_floats(const gated *blocks, int count, int64_t positions) {
@@ -218,13 +246,14 @@ static size_t stage_floats(const gated *blocks, int count, int64_t positions) {
 }
 
 /* Numbers that a position has at most, at 1/16 resolution or in four at 1/8. */
-static inline int widest_of(const pq_gradient *g) { return g->s.latent > 4 * g->s.stem ? g->s.latent : 4 * g->s.stem; }
+static inline int widest_of(const pq_transform *t) { return t->s.latent > 4 * t->s.stem ? t->s.latent : 4 * t->s.stem; }
 
-static int64_t gradient_room(const pq_gradient *g, int height, int width) {
+static int64_t transform_room(const pq_transform *t, int height, int width) {
     int64_t count = (int64_t)height * width;
-    size_t floats = stage_floats(g->blocks, g->s.coarse, count) + stage_floats(g->blocks + g->s.coarse, g->s.fine, 4 * count);
-    floats += (size_t)count * (4 * g->s.stem * 2 + widest_of(g));
-    return (int64_t)(floats * sizeof(float) + pool_threads(g->pool) * draft_bytes() + 64);
+    size_t floats = (size_t)count * (4 * t->s.stem * 2 + widest_of(t));
+    if (!t->s.analysis)
+        floats += stage_floats(t->blocks, t->s.coarse, count) + stage_floats(t->blocks + t->s.coarse, t->s.fine, 4 * count);
+    return (int64_t)(floats * sizeof(float) + pool_threads(t->pool) * draft_bytes() + 64);
 }
 
 /* Moves `w->x` through `count` blocks, and `*room` beyond what the way back needs. */
@@ -238,8 +267,8 @@ static void through(walk *w, const gated *blocks, int count, const float **gain,
         w->halves = halves[i] = *room;
         w->y = *room + positions * w->block->expand.panels * PANEL;
         *room = w->y + positions * w->block->width;
-        pool_run(w->g->pool, parts_of(positions), look, w);
-        pool_run(w->g->pool, parts_of(positions), forth, w);
+        pool_run(w->t->pool, parts_of(positions), look, w);
+        pool_run(w->t->pool, parts_of(positions), forth, w);
         w->x = w->y;
         *gain += w->block->width;
     }
@@ -252,75 +281,96 @@ static void backwards(walk *w, const gated *blocks, int count, const float **gai
         w->gain = *gain -= w->block->width;
         w->x = inputs[i];
         w->halves = halves[i];
-        pool_run(w->g->pool, parts_of(count_of(w)), back, w);
-        pool_run(w->g->pool, parts_of(count_of(w)), join, w);
+        pool_run(w->t->pool, parts_of(count_of(w)), back, w);
+        pool_run(w->t->pool, parts_of(count_of(w)), join, w);
     }
 }
 
-static void gradient_slope(const pq_gradient *g, int height, int width, const float *gain, const float *latent,
+/* Memory of all threads, from the room of a call; returns what is left. */
+static float *drafts(const pq_transform *t, void *room, void **scratch) {
+    char *memory = (char *)room + (64 - (uintptr_t)room % 64) % 64;
+    for (int i = 0; i < pool_threads(t->pool); i++, memory += draft_bytes())
+        scratch[i] = memory;
+    return (float *)memory;
+}
+
+static void synthesis_slope(const pq_transform *t, int height, int width, const float *gain, const float *latent,
                            const float *target, float *slope, void *room) {
     int64_t count = (int64_t)height * width;
     const float *inputs[MOST_BLOCKS];
     float *halves[MOST_BLOCKS];
     void *scratch[MOST_THREADS];
-    char *memory = (char *)room + (64 - (uintptr_t)room % 64) % 64;
-    for (int i = 0; i < pool_threads(g->pool); i++, memory += draft_bytes())
-        scratch[i] = memory;
-    float *own = (float *)memory, *fine_slope = own + count * widest_of(g), *x = fine_slope + 4 * count * g->s.stem;
-    float *next = x + 4 * count * g->s.stem;
-    const gated *fine = g->blocks + g->s.coarse;
-    walk w = {.g = g, .height = height, .width = width, .x = latent, .own = own, .target = target, .scratch = scratch};
+    float *own = drafts(t, room, scratch), *fine_slope = own + count * widest_of(t), *x = fine_slope + 4 * count * t->s.stem;
+    float *next = x + 4 * count * t->s.stem;
+    const gated *fine = t->blocks + t->s.coarse;
+    walk w = {.t = t, .height = height, .width = width, .x = latent, .own = own, .target = target, .scratch = scratch};
 
-    through(&w, g->blocks, g->s.coarse, &gain, &next, inputs, halves);
+    through(&w, t->blocks, t->s.coarse, &gain, &next, inputs, halves);
     w.y = x;
-    pool_run(g->pool, parts_of(count), split, &w);
+    pool_run(t->pool, parts_of(count), split, &w);
     w.x = x, w.height = 2 * height, w.width = 2 * width;
-    through(&w, fine, g->s.fine, &gain, &next, inputs + g->s.coarse, halves + g->s.coarse);
+    through(&w, fine, t->s.fine, &gain, &next, inputs + t->s.coarse, halves + t->s.coarse);
     w.slope = fine_slope;
-    pool_run(g->pool, parts_of(4 * count), compare, &w);
-    backwards(&w, fine, g->s.fine, &gain, inputs + g->s.coarse, halves + g->s.coarse);
-    w.height = height, w.width = width, w.y = slope;
-    pool_run(g->pool, parts_of(count), unsplit, &w);
+    pool_run(t->pool, parts_of(4 * count), compare, &w);
+    backwards(&w, fine, t->s.fine, &gain, inputs + t->s.coarse, halves + t->s.coarse);
+    w.height = height, w.width = width, w.x = fine_slope, w.y = slope;
+    pool_run(t->pool, parts_of(count), merge, &w);
     w.slope = slope;
-    backwards(&w, g->blocks, g->s.coarse, &gain, inputs, halves);
+    backwards(&w, t->blocks, t->s.coarse, &gain, inputs, halves);
+}
+
+static void analysis_latent(const pq_transform *t, int height, int width, const float *gains, const float *patches,
+                            float *latent, void *room) {
+    int64_t count = (int64_t)height * width;
+    void *scratch[MOST_THREADS];
+    float *own = drafts(t, room, scratch), *x = own + count * widest_of(t);
+    walk w = {.t = t, .height = 2 * height, .width = 2 * width, .x = patches, .y = x, .own = own, .scratch = scratch};
+
+    pool_run(t->pool, parts_of(4 * count), begin, &w);
+    w.x = x;
+    const float *gain = gains + t->s.coarse * t->s.latent;
+    blocks_of(&w, t->blocks + t->s.coarse, t->s.fine, &gain);
+    w.height = height, w.width = width, w.y = latent;
+    pool_run(t->pool, parts_of(count), merge, &w);
+    w.x = latent;
+    blocks_of(&w, t->blocks, t->s.coarse, &gains);
 }
 
 /* Tensors of a block: `depthwise` (width, 9), `expand` (2 hidden, width), `bias` (2 hidden), `reduce` (width, hidden). */
-static void pack_gated(gated *b, int width, int hidden, const float *const *tensors, int *failed) {
+static void pack_gated(gated *b, int width, int hidden, int back, const float *const *tensors, int *failed) {
     int units = rounded(hidden, LANES) * 2, *order = aligned((size_t)units * sizeof(int), failed);
     b->width = width;
     b->taps = aligned((size_t)9 * width * sizeof(float), failed);
-    if (!*failed) {
-        for (int i = 0; i < units; i++) { /* LANES of one half, then those of the other that they meet */
-            int unit = i / PANEL * LANES + i % LANES;
-            order[i] = unit >= hidden ? -1 : i % PANEL < LANES ? unit : hidden + unit;
-        }
-        for (int c = 0; c < width; c++)
-            for (int tap = 0; tap < 9; tap++)
-                b->taps[tap * width + c] = tensors[0][c * 9 + tap];
-        pack_dense(&b->expand, width, units, tensors[1], width, 1, order, NULL, tensors[2], failed);
+    for (int i = 0; i < units && !*failed; i++) { /* LANES of one half, then those of the other that they meet */
+        int unit = i / PANEL * LANES + i % LANES;
+        order[i] = unit >= hidden ? -1 : i % PANEL < LANES ? unit : hidden + unit;
+    }
+    for (int i = 0; i < 9 * width && !*failed; i++)
+        b->taps[i] = tensors[0][i % width * 9 + i / width];
+    pack_dense(&b->expand, width, units, tensors[1], width, 1, order, NULL, tensors[2], failed);
+    pack_dense(&b->reduce, hidden, width, tensors[3], hidden, 1, NULL, NULL, NULL, failed);
+    if (back) {
         pack_dense(&b->unexpand, units, width, tensors[1], 1, width, NULL, order, NULL, failed);
-        pack_dense(&b->reduce, hidden, width, tensors[3], hidden, 1, NULL, NULL, NULL, failed);
         pack_dense(&b->unreduce, width, hidden, tensors[3], 1, hidden, NULL, NULL, NULL, failed);
     }
     release(order);
 }
 
-/* Tensors: those of the blocks, `split` (4 stem, latent) and `head` (pixels, stem). */
-static void pack_gradient(pq_gradient *g, const float *const *tensors, int *failed) {
-    const pq_transform *s = &g->s;
-    int blocks = s->coarse + s->fine, *order = aligned((size_t)4 * s->stem * sizeof(int), failed);
+static void pack_transform(pq_transform *t, const float *const *tensors, int *failed) {
+    const pq_transform_sizes *s = &t->s;
+    int latent = s->latent, stem = s->stem, back = !s->analysis;
+    int blocks = s->coarse + s->fine, *order = aligned((size_t)4 * stem * sizeof(int), failed);
     for (int i = 0; i < blocks && !*failed; i++, tensors += 4) {
         int coarse = i < s->coarse;
-        pack_gated(g->blocks + i, coarse ? s->latent : s->stem, coarse ? s->hidden_coarse : s->hidden_fine, tensors, failed);
+        pack_gated(t->blocks + i, coarse ? latent : stem, coarse ? s->hidden_coarse : s->hidden_fine, back, tensors, failed);
     }
-    for (int i = 0; i < 4 * s->stem && !*failed; i++)
-        order[i] = i % s->stem * 4 + i / s->stem;
-    if (!*failed) {
-        pack_dense(&g->split, s->latent, 4 * s->stem, tensors[0], s->latent, 1, order, NULL, NULL, failed);
-        pack_dense(&g->unsplit, 4 * s->stem, s->latent, tensors[0], 1, s->latent, NULL, order, NULL, failed);
-        pack_dense(&g->head, s->stem, s->pixels, tensors[1], s->stem, 1, NULL, NULL, NULL, failed);
-        pack_dense(&g->unhead, s->pixels, s->stem, tensors[1], 1, s->stem, NULL, NULL, NULL, failed);
+    for (int i = 0; i < 4 * stem && !*failed; i++)
+        order[i] = i % stem * 4 + i / stem;
+    if (back) {
+        pack_dense(&t->split, latent, 4 * stem, tensors[0], latent, 1, order, NULL, NULL, failed);
+        pack_dense(&t->head, stem, s->pixels, tensors[1], stem, 1, NULL, NULL, NULL, failed);
     }
+    pack_dense(&t->merge, 4 * stem, latent, tensors[0], back ? 1 : 4 * stem, back ? latent : 1, NULL, order, NULL, failed);
+    pack_dense(&t->stem, s->pixels, stem, tensors[1], back ? 1 : s->pixels, back ? stem : 1, NULL, NULL, NULL, failed);
     release(order);
 }

@@ -1,26 +1,27 @@
-"""The gradient that the encoder follows: that the form in C is the one in PyTorch, on the same bits at every level."""
+"""The encoder's transforms in C: that they do as those in PyTorch, with the same bits at every level."""
 
 import pytest
 import torch
 
 from pqmim import native
 from pqmim.models import gradient as gradients
-from pqmim.models.gradient import CompiledGradient, TorchGradient, compiled
+from pqmim.models.compiled import CompiledAnalysis, CompiledGradient, compiled
+from pqmim.models.gradient import TorchGradient
 from pqmim.models.quantizer import ProductQuantizer
-from pqmim.models.transforms import Synthesis, TransformConfig
+from pqmim.models.transforms import Analysis, Synthesis, TransformConfig
 
 LIBRARY = native.library()
 needs_library = pytest.mark.skipif(LIBRARY is None, reason="there is no library")
 LEVEL = torch.tensor([0.4, 1.7])
 
 
-def synthesis(latent=21, coarse=2, fine=1, expansion=1.3):
-    """A small one that draws about a picture's range of values."""
+def transform(kind, latent=21, coarse=2, fine=1, expansion=1.3):
+    """A small one, of which an analysis and a synthesis keep about the range of a picture's values."""
     torch.manual_seed(3)
-    made = Synthesis(TransformConfig(latent, 3, synthesis_coarse=coarse, synthesis_fine=fine, expansion=expansion))
+    made = kind(TransformConfig(latent, 3, fine, coarse, coarse, fine, expansion))
     for name, parameter in made.named_parameters():
         parameter.requires_grad_(False)
-        if name in ("split", "head"):
+        if name in ("split", "head", "stem", "merge"):
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
         elif name.endswith("reduce"):
             torch.nn.init.normal_(parameter, std=0.05)
@@ -51,9 +52,9 @@ def apart(found, expected):
 
 @needs_library
 def test_the_form_in_c_is_that_in_pytorch(images, latent):
-    made = synthesis()
+    made = transform(Synthesis)
     expected = TorchGradient(made, half=False).of(images, LEVEL)(latent)
-    found = CompiledGradient(LIBRARY, LIBRARY.levels[-1], made, 1).of(images, LEVEL)(latent)
+    found = CompiledGradient(made, 1).of(images, LEVEL)(latent)
     assert found.shape == expected.shape == latent.shape
     assert apart(found, expected) < 0.01
     halved = TorchGradient(made, half=True).of(images, LEVEL)(latent)
@@ -63,9 +64,9 @@ def test_the_form_in_c_is_that_in_pytorch(images, latent):
 @needs_library
 @pytest.mark.parametrize("coarse, fine, expansion", [(0, 2, 1.0), (1, 0, 0.52), (2, 1, 1.3)])
 def test_every_level_and_number_of_threads_gives_the_same_bits(images, latent, coarse, fine, expansion):
-    made = synthesis(coarse=coarse, fine=fine, expansion=expansion)
+    made = transform(Synthesis, coarse=coarse, fine=fine, expansion=expansion)
     found = {
-        (level, threads): CompiledGradient(LIBRARY, level, made, threads).of(images, LEVEL)(latent)
+        (level, threads): CompiledGradient(made, threads, (LIBRARY, level)).of(images, LEVEL)(latent)
         for level in LIBRARY.levels
         for threads in (1, 3)
     }
@@ -78,8 +79,8 @@ def test_every_level_and_number_of_threads_gives_the_same_bits(images, latent, c
 @needs_library
 def test_both_forms_leave_alone_what_no_pixel_asks_for(images):
     """Where a branch is clipped, and where what is drawn is beyond white."""
-    made, far = synthesis(), torch.full((2, 21, 3, 4), 1e8)
-    for form in (TorchGradient(made, half=False), CompiledGradient(LIBRARY, LIBRARY.levels[-1], made, 1)):
+    made, far = transform(Synthesis), torch.full((2, 21, 3, 4), 1e8)
+    for form in (TorchGradient(made, half=False), CompiledGradient(made, 1)):
         drawn = made(far, LEVEL)[..., :39, :61]
         inside = (drawn > gradients.BLACK) & (drawn < gradients.WHITE)
         assert not inside.any()
@@ -87,12 +88,27 @@ def test_both_forms_leave_alone_what_no_pixel_asks_for(images):
 
 
 @needs_library
-def test_a_synthesis_that_the_library_has_no_room_for_is_left_to_pytorch(monkeypatch):
-    assert isinstance(compiled(synthesis(), 1), CompiledGradient)
-    assert compiled(synthesis(latent=1030), 1) is None
-    assert compiled(synthesis(expansion=2.7), 1) is None  # 1036 numbers before the gate
+@pytest.mark.parametrize("coarse, fine, expansion", [(0, 2, 1.0), (1, 0, 0.52), (2, 1, 1.3)])
+def test_the_analysis_is_that_in_pytorch_at_every_level(images, coarse, fine, expansion):
+    made, whole = transform(Analysis, coarse=coarse, fine=fine, expansion=expansion), images[..., :32, :48]
+    found = [
+        CompiledAnalysis(made, 1 + i % 2, (LIBRARY, level))(whole, LEVEL) for i, level in enumerate(LIBRARY.levels)
+    ]
+    assert apart(found[0], made(whole, LEVEL)) < 0.003
+    for each in found:
+        assert each.shape == (2, 21, 2, 3) and torch.equal(each, found[0])
+
+
+@needs_library
+def test_transforms_that_the_library_has_no_room_for_are_left_to_pytorch(monkeypatch):
+    def both(**sizes):
+        return compiled(transform(Analysis, **sizes), transform(Synthesis, **sizes), 1)
+
+    assert both() is not None
+    assert both(latent=1030) is None
+    assert both(expansion=2.7) is None  # 1036 numbers before the gate
     monkeypatch.setattr(native, "library", lambda: None)
-    assert compiled(synthesis(), 1) is None
+    assert both() is None
 
 
 def test_a_quantizer_turns_gradients_as_it_turns_codewords():
