@@ -1,5 +1,9 @@
 """Choosing codes: refinement lowers what a file costs in pixels and bits, and its parts do what they say."""
 
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pqmim import dial, encoder
+from pqmim import dial, encoder, native
 from pqmim.bitstream.container import read
 from pqmim.codec import Codec
 from pqmim.coding.grid import Grid
@@ -57,12 +61,38 @@ def test_forms_of_the_gradient_find_codes_as_good(photo, monkeypatch, library):
     """Those that a machine may choose: bfloat16, the library and float32."""
     if not library:
         monkeypatch.setattr(encoder, "compiled", lambda *transforms: None)
-    costs = []
+    costs, forms = [], []
     for half in (True, False):
         monkeypatch.setattr(encoder, "fast_in_half", lambda device, half=half: half)
         own = Codec(threads=1)
         costs.append(cost(own, photo, own.compress(photo, 60)))
+        forms.append(own.engine_of(own.empty(16, 16)).encoder.arithmetic()[0])
+    assert forms[0] == "torch, bfloat16"
+    assert forms[1].startswith("compiled") if library and native.library() else forms[1] == "torch, float32"
     assert costs[1] == pytest.approx(costs[0], rel=0.01)
+
+
+OTHERWISE = """
+import io, sys, numpy as np
+from pqmim import Codec, encoder
+encoder.fast_in_half = lambda device: False
+sys.stdout.buffer.write(Codec(threads=3).compress(np.load(io.BytesIO(sys.stdin.buffer.read())), 60))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(native.library() is None, reason="there is no library")
+def test_in_c_a_picture_has_one_file_on_all_processors(photo, monkeypatch):
+    """Another process is held to the plainest instructions, of the library and of PyTorch."""
+    monkeypatch.setattr(encoder, "fast_in_half", lambda device: False)
+    here = Codec(threads=1).compress(photo, 60)
+    held = os.environ | {"PQMIM_NATIVE": "scalar", "ATEN_CPU_CAPABILITY": "default"}
+    picture = io.BytesIO()
+    np.save(picture, photo)
+    ran = subprocess.run(
+        [sys.executable, "-c", OTHERWISE], input=picture.getvalue(), stdout=subprocess.PIPE, env=held, check=True
+    )
+    assert ran.stdout == here
 
 
 def test_four_steps_are_the_default(codec, photo):

@@ -39,7 +39,7 @@ def examine(codec: "Codec | None" = None, *, speed: bool = True) -> dict[str, An
         speed: compress and decompress a picture, and tell how long that takes.
 
     Returns:
-        Facts, of types that JSON has: `versions`, `processor`, `weights`, `native`, `prior`, `products`, `tests` by name
+        Facts, of types that JSON has: `versions`, `processor`, `weights`, `native`, `prior`, `encoder`, `products`, `tests` by name
         (True, False, or a sentence that says why there is no verdict), `speed` in megapixels a second of wall time and, with
         `_cpu`, of processor time, and `healthy`: no test failed.
     """
@@ -52,6 +52,7 @@ def examine(codec: "Codec | None" = None, *, speed: bool = True) -> dict[str, An
         "weights": f"{codec.release.id:03x}",
         "native": _native(),
         "prior": _prior(codec),
+        "encoder": _encoder(codec),
         "products": _products(),
         "tests": _tests(codec),
     }
@@ -127,8 +128,16 @@ def _prior(codec: "Codec") -> dict[str, Any]:
     return {"form": form, "level": None, "why": "the library has no room for a prior of these sizes"}
 
 
+def _encoder(codec: "Codec") -> dict[str, Any]:
+    """How the encoder's transforms run."""
+    if importlib.util.find_spec("torch") is None:
+        return {"form": None, "why": "torch is not installed"}
+    form, why = codec.engine_of(codec.empty(16, 16)).encoder.arithmetic()
+    return {"form": form, "why": why}
+
+
 def _products() -> dict[str, Any]:
-    """How torch multiplies integers, for the encoder and where there is no library."""
+    """How torch multiplies the integers of the prior, where there is no library."""
     if importlib.util.find_spec("torch") is None:
         return {"torch": None, "why": "torch is not installed"}
     import torch

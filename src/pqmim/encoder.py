@@ -16,8 +16,9 @@ coded once, in fewer passes than a file takes, for what the prior says of each c
 that. Then the file is coded: each code is the cheapest for its aim by the bits that the decoder will count. Nothing of
 this concerns the decoder.
 
-The codec and training choose by the same `Encoder`. Refinement is floating-point arithmetic, so the file of a picture
-may differ between machines; what a file decodes to does not.
+The codec and training choose by the same `Encoder`. What a file decodes to is the same everywhere; which codes a picture
+gets depends on how the transforms run: in C (`models.compiled`) it is the same wherever they do, in PyTorch it may
+differ between machines.
 """
 
 import time
@@ -31,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pqmim import native
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import Choose, Turn, encode, fill, turns
 from pqmim.coding.prior import Codes, Context, Frequencies, Positions, Prior
@@ -216,6 +218,18 @@ class Encoder:
 
         return choice, followed(choice, quantizer.worth(level), wanted.flatten(1, 2), slope, steps)
 
+    def arithmetic(self) -> tuple[str, str]:
+        """How the transforms of the refinement run, and why, in words."""
+        _, gradient = self._transforms(self.analysis.stem.device)
+        if isinstance(gradient, CompiledGradient):
+            return f"compiled, {gradient.instructions}", "bfloat16 is not much faster than float32 here"
+        if isinstance(gradient, TorchGradient) and gradient.half:
+            return "torch, bfloat16", "it is much faster than float32 here"
+        return (
+            "torch, float32",
+            native.reason() or "the library has no room for these transforms, or another device was named",
+        )
+
     def _transforms(self, device: torch.device) -> tuple[Callable[[Tensor, Tensor], Tensor], Gradient]:
         """Analysis, and gradient of the synthesis: in C on processors where bfloat16 is not faster still."""
         half = fast_in_half(device) if self._half is None else self._half
@@ -247,9 +261,9 @@ def followed(
 
 def steps_at(rate: Tensor, count: int) -> list[Tensor]:
     """`count` steps (B,) at rates (B,), by equal factors from the first to the last."""
-    share = ((rate - STEP_RATES[0]) / (STEP_RATES[1] - STEP_RATES[0])).clamp(0, 1)
+    share = ((rate.double() - STEP_RATES[0]) / (STEP_RATES[1] - STEP_RATES[0])).clamp(0, 1)
     first, last = ((start + share * (end - start)).log() for start, end in (FIRST_STEP, LAST_STEP))
-    return [torch.lerp(first, last, i / max(1, count - 1)).exp() for i in range(count)]
+    return [torch.lerp(first, last, i / max(1, count - 1)).exp().to(rate.dtype) for i in range(count)]
 
 
 def tiles(height: int, width: int, margin: int) -> Iterator[tuple[Tile, Tile]]:
@@ -301,5 +315,5 @@ def _padded(images: Tensor) -> Tensor:
 @cache
 def _log2() -> NDArray[np.float32]:
     """Logarithms of frequencies 0 to 65536 to base 2; 0 for 0."""
-    logarithms: NDArray[np.float32] = np.log2(np.arange(1 << 16 | 1, dtype=np.float32).clip(1))
+    logarithms: NDArray[np.float32] = np.log2(np.arange(1 << 16 | 1, dtype=np.float64).clip(1)).astype(np.float32)
     return logarithms

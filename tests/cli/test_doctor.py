@@ -14,6 +14,7 @@ FACTS = {
     "weights": "02a",
     "native": {"library": None, "why": "it was not built", "levels": {}},
     "prior": {"form": "numpy", "level": None, "why": "there is no compiled prior"},
+    "encoder": {"form": None, "why": "torch is not installed"},
     "products": {"torch": None, "why": "torch is not installed"},
     "tests": {"one": True, "two": "not on this processor"},
     "speed": {"decompress": 0.25, "decompress_cpu": 0.5, "why": "no torch"},
@@ -26,6 +27,7 @@ def test_the_sheet_says_what_was_chosen_and_why():
     assert lines[0] == "pqmim 1.2, weights 02a"
     assert "  library    none: it was not built" in lines
     assert "  prior      numpy: there is no compiled prior" in lines
+    assert "  encoder    none: torch is not installed" in lines
     assert "    passed one" in lines and "    -      two (not on this processor)" in lines
     assert "  decompress 0.25 megapixels a second, 0.50 a second of one processor, at quality 50" in lines
     assert not any("compress 0" in line and "decompress" not in line for line in lines)

@@ -52,6 +52,7 @@ def sheet(facts: dict[str, Any]) -> str:
         f"             {processor['count']} processors, {processor['free']} of them free now",
         f"  library    {native['library'] or 'none: ' + native['why']}",
         f"  prior      {prior['form']}{', ' + prior['level'] if prior['level'] else ''}: {prior['why']}",
+        f"  encoder    {facts['encoder']['form'] or 'none'}: {facts['encoder']['why']}",
         f"  products   torch: {facts['products']['torch'] or 'none'}: {facts['products']['why']}",
         "  tests",
     ]

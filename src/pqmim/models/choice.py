@@ -232,7 +232,7 @@ class _Tables:
         rate = aim.rate[image : image + 1]
         first = np.concatenate([[0], np.cumsum(quantizer.dimensions)]).astype(np.int32)
         words = quantizer.codebook.detach().transpose(1, 2).flatten(0, 1)[quantizer.slot]  # (C, K)
-        bits = -blend(quantizer.log2_probability.flatten(1), rate)  # (1, M * K, 1, 1)
+        bits = -blend(quantizer.log2_probability.double().flatten(1), rate.double())  # (1, M * K, 1, 1)
         worth = quantizer.worth(level_of_rate(rate)).detach()
         self._kept = [torch.from_numpy(first), *(x.float().contiguous() for x in (words, worth, bits))]
         self.choice = Struct(

@@ -28,12 +28,15 @@ class CompiledTransform:
         threads: that share the work on one picture. They sleep while there is nothing to do.
         library: with its level of instructions; None: the library there is, at the level that serves the prior.
 
+    Attributes:
+        instructions: the level in use.
+
     Raises:
         Unavailable: there is no library, or no room in it for a transform of this size.
     """
 
     def __init__(self, module: Analysis | Synthesis, threads: int, library: tuple[Library, str] | None = None) -> None:
-        found, level = library or _chosen()
+        found, self.instructions = library or _chosen()
         sizes = _sizes(module)
         widest = max(sizes.latent, 4 * sizes.stem, sizes.pixels, *(2 * hidden + 64 for hidden in _hidden(module)))
         if widest > MOST_INPUTS or sizes.coarse + sizes.fine > MOST_BLOCKS:
@@ -46,7 +49,7 @@ class CompiledTransform:
         tensors += [module.merge, module.stem] if isinstance(module, Analysis) else [module.split, module.head]
         kept = [x.detach().float().contiguous() for x in tensors]
         addresses = (ctypes.c_void_p * len(kept))(*(x.data_ptr() for x in kept))
-        index = found.known.index(level)
+        index = found.known.index(self.instructions)
         self._handle = self._functions.pq_transform_new(ctypes.byref(sizes), addresses, index, max(1, threads))
         if not self._handle:
             raise MemoryError("no memory for a transform")
@@ -56,8 +59,8 @@ class CompiledTransform:
             self._functions.pq_transform_free(self._handle)
 
     def _gains(self, level: Tensor) -> Tensor:
-        """Gains (B, channels of all blocks) at levels (B,)."""
-        gains = [blend(block.gain, level)[..., 0, 0] / block.scale for block in self._blocks]
+        """Gains (B, channels of all blocks) at levels (B,); see `gain_of` for why in float64."""
+        gains = [blend(block.gain.double(), level.double())[..., 0, 0] / block.scale for block in self._blocks]
         return torch.cat(gains, 1).detach().float().contiguous()
 
     def _room(self, height: int, width: int) -> Tensor:
@@ -72,7 +75,10 @@ class CompiledAnalysis(CompiledTransform):
         """Latents (B, C, H/16, W/16) of images (B, 3, H, W) at levels (B,)."""
         patches = _patches(image.float() - MIDDLE)
         height, width = (side // STRIDE for side in image.shape[2:])
-        found, room = torch.empty(len(image), height, width, self._latent), self._room(height, width)
+        found, room = (
+            torch.empty(len(image), height, width, self._latent, dtype=torch.float32),
+            self._room(height, width),
+        )
         for each in zip(self._gains(level), patches, found, strict=True):
             addresses = (x.data_ptr() for x in (*each, room))
             self._functions.pq_analysis_latent(self._handle, height, width, *addresses)

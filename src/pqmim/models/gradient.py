@@ -31,7 +31,7 @@ class TorchGradient:
     """
 
     def __init__(self, synthesis: Synthesis, half: bool) -> None:
-        self._synthesis, self._half = synthesis, half
+        self._synthesis, self.half = synthesis, half
 
     def of(self, images: Tensor, level: Tensor) -> Slope:
         """See `Gradient`."""
@@ -40,7 +40,7 @@ class TorchGradient:
         def slope(latent: Tensor) -> Tensor:
             latent = latent.detach().requires_grad_()
             with torch.enable_grad():
-                with torch.autocast(images.device.type, torch.bfloat16, enabled=self._half):
+                with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half):
                     decoded = self._synthesis(latent, level).float()
                 error = (decoded[..., :height, :width].clamp(BLACK, WHITE) - images).square().sum()
                 (found,) = torch.autograd.grad(error, latent)

@@ -42,17 +42,17 @@ class ProductQuantizer(nn.Module):
 
     def scaled(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) in codebook units, channels in order: (B, h*w, C)."""
-        return (z.float() * prolonged(self.log_gain, level).exp())[:, self.order].flatten(2).transpose(1, 2)
+        return (z.float() * gain_of(self.log_gain, level))[:, self.order].flatten(2).transpose(1, 2)
 
     def restored(self, y: Tensor, level: Tensor, height: int) -> Tensor:
         """Inverse of `scaled`, up to what `log_step` learned: a latent (B, C, h, w)."""
         z = torch.empty_like(y.transpose(1, 2))
         z[:, self.order] = y.transpose(1, 2)
-        return z.view(*z.shape[:2], height, -1) * prolonged(self.log_step, level).exp()
+        return z.view(*z.shape[:2], height, -1) * gain_of(self.log_step, level)
 
     def slope(self, gradient: Tensor, level: Tensor) -> Tensor:
         """What a gradient by latents (B, C, h, w) is by the codewords (B, h*w, C) that `restored` takes."""
-        return (gradient * prolonged(self.log_step, level).exp())[:, self.order].flatten(2).transpose(1, 2)
+        return (gradient * gain_of(self.log_step, level))[:, self.order].flatten(2).transpose(1, 2)
 
     def split(self, z: Tensor, level: Tensor) -> Tensor:
         """Latent (B, C, h, w) to sub-vectors in codebook units (B, h*w, M, D), zero padded."""
@@ -64,7 +64,7 @@ class ProductQuantizer(nn.Module):
 
     def worth(self, level: Tensor) -> Tensor:
         """The same for each channel, in order: (B, C)."""
-        return prolonged(self.log_step, level).exp()[:, self.order, 0, 0].square()
+        return gain_of(self.log_step, level)[:, self.order, 0, 0].square()
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codewords of codes (B, h*w, M), channels in order as `restored` takes them: (B, h*w, C)."""
@@ -149,6 +149,14 @@ def prolonged(table: Tensor, level: Tensor) -> Tensor:
     """The rows of `table` (L, C) at fractional levels (B,), which go on below 0 on the line of the first two: (B, C, 1, 1)."""
     beyond = level.clamp(max=0)[:, None, None, None].to(table.dtype)
     return blend(table, level) + beyond * (table[min(1, len(table) - 1)] - table[0])[:, None, None]
+
+
+def gain_of(table: Tensor, level: Tensor) -> Tensor:
+    """Gains (B, C, 1, 1) of logarithms `table` (L, C) at fractional levels (B,).
+
+    In float64 on the way: exponentials in float32 have other last digits on other processors.
+    """
+    return prolonged(table.double(), level.double()).exp().to(table.dtype)
 
 
 def level_of_rate(rate: Tensor) -> Tensor:
