@@ -32,15 +32,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pqmim import native
 from pqmim.coding.grid import Grid
 from pqmim.coding.loop import Choose, Turn, encode, fill, turns
 from pqmim.coding.prior import Codes, Context, Frequencies, Positions, Prior
 from pqmim.coding.range_coder import PRECISION
 from pqmim.coding.schedule import Group, hurried
 from pqmim.models.choice import Aim, Choice, choice_among, choice_of
-from pqmim.models.compiled import CompiledAnalysis, CompiledGradient, compiled
+from pqmim.models.compiled import compiled
 from pqmim.models.gradient import Gradient, TorchGradient
+from pqmim.models.prior.compiled import Unavailable
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import STRIDE, Analysis, Synthesis, in_strips
 from pqmim.release import Record
@@ -129,6 +129,23 @@ class Search:
         return Candidates(self.codes.flatten(2, 3), self.errors.flatten(2, 3), self.z.shape[2])
 
 
+@dataclass(frozen=True)
+class Transforms:
+    """How an encoder's transforms run.
+
+    Attributes:
+        analysis: images (B, 3, H, W) and levels (B,) to latents.
+        gradient: of the synthesis.
+        form: what they are made of, in words.
+        why: another form was not chosen, likewise.
+    """
+
+    analysis: Callable[[Tensor, Tensor], Tensor]
+    gradient: Gradient
+    form: str
+    why: str
+
+
 class Encoder:
     """Finds what codes to choose among, for pictures at any rates.
 
@@ -136,7 +153,8 @@ class Encoder:
         analysis: pictures to latents.
         quantizer: latents to codes.
         synthesis: latents to pictures; the refinement follows its gradients.
-        half: whether transforms run in bfloat16; None: the refinement does where the processor has it natively.
+        half: whether transforms run in bfloat16; None: the refinement does where its products are much faster than those of
+            float32.
     """
 
     def __init__(
@@ -144,7 +162,7 @@ class Encoder:
     ) -> None:
         self.analysis, self.quantizer, self.synthesis = analysis, quantizer, synthesis
         self._half = half
-        self._compiled: dict[int, tuple[CompiledAnalysis, CompiledGradient] | None] = {}  # by threads
+        self._transforms: Transforms | None = None
 
     def encode(self, image: Tensor, quality: int, effort: int, record: Record, prior: Prior) -> tuple[Grid, bytes]:
         """Codes of a picture (1, 3, H, W) in 0..255, refined in `effort` steps, and their payload, as a release codes it."""
@@ -177,7 +195,7 @@ class Encoder:
     def _begun(self, images: Tensor, aim: Aim) -> Search:
         level = level_of_rate(aim.rate)
         with self._autocast(images, bool(self._half)):
-            z = in_strips(self._transforms(images.device)[0], _padded(images), level, STRIDE, 1).float()
+            z = in_strips(self.transforms.analysis, _padded(images), level, STRIDE, 1).float()
         size = z.shape[2:]
         wanted = self.quantizer.scaled(z, level).unflatten(1, size)
         shape = min(FEW, self.quantizer.codewords), len(z), *size, len(self.quantizer.dimensions)
@@ -211,35 +229,35 @@ class Encoder:
         if not steps:
             return choice, wanted.flatten(1, 2)
         images, height = search.images[..., rows, columns], wanted.shape[1]
-        pulled = self._transforms(images.device)[1].of(images, level)
+        pulled = self.transforms.gradient.of(images, level)
 
         def slope(y: Tensor) -> Tensor:
             return quantizer.slope(pulled(quantizer.restored(y, level, height)), level)
 
         return choice, followed(choice, quantizer.worth(level), wanted.flatten(1, 2), slope, steps)
 
-    def arithmetic(self) -> tuple[str, str]:
-        """How the transforms of the refinement run, and why, in words."""
-        _, gradient = self._transforms(self.analysis.stem.device)
-        if isinstance(gradient, CompiledGradient):
-            return f"compiled, {gradient.instructions}", "bfloat16 is not much faster than float32 here"
-        if isinstance(gradient, TorchGradient) and gradient.half:
-            return "torch, bfloat16", "it is much faster than float32 here"
-        return (
-            "torch, float32",
-            native.reason() or "the library has no room for these transforms, or another device was named",
-        )
+    @property
+    def transforms(self) -> "Transforms":
+        """How the transforms run: chosen when it is first asked for."""
+        if self._transforms is None:
+            self._transforms = self._choose(self.analysis.stem.device)
+        return self._transforms
 
-    def _transforms(self, device: torch.device) -> tuple[Callable[[Tensor, Tensor], Tensor], Gradient]:
-        """Analysis, and gradient of the synthesis: in C on processors where bfloat16 is not faster still."""
+    def _choose(self, device: torch.device) -> "Transforms":
         half = fast_in_half(device) if self._half is None else self._half
-        threads = torch.get_num_threads()
-        if device.type == "cpu" and not half:
-            if threads not in self._compiled:
-                self._compiled[threads] = compiled(self.analysis, self.synthesis, threads)
-            if (found := self._compiled[threads]) is not None:
-                return found
-        return self.analysis, TorchGradient(self.synthesis, half)
+        why = "it was asked for"
+        if self._half is None:
+            why = "its products are much faster than those of float32" if device.type == "cpu" else f"for {device.type}"
+        if half:
+            return Transforms(self.analysis, TorchGradient(self.synthesis, True), "torch, bfloat16", why)
+        try:
+            if device.type != "cpu":
+                raise Unavailable(f"the library does not serve {device.type}")
+            analysis, gradient = compiled(self.analysis, self.synthesis, torch.get_num_threads())
+        except Unavailable as error:
+            return Transforms(self.analysis, TorchGradient(self.synthesis, False), "torch, float32", str(error))
+        why = "bfloat16 is not asked for, or no faster than float32"
+        return Transforms(analysis, gradient, f"compiled, {analysis.instructions}", why)
 
     @staticmethod
     def _autocast(images: Tensor, half: bool) -> torch.autocast:
@@ -291,7 +309,7 @@ def fast_in_half(device: torch.device) -> bool:
     """
     if device.type != "cpu":
         return True
-    x, weight = torch.ones(2048, 192, dtype=torch.float32), torch.ones(576, 192, dtype=torch.float32)
+    x, weight = (torch.ones(rows, 192, dtype=torch.float32, device=device) for rows in (2048, 576))
     seconds = {}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = x.to(dtype), weight.to(dtype)

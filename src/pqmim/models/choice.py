@@ -1,7 +1,7 @@
 """The encoder's soft choice of codes, in PyTorch and in C: see `pqmim.encoder`, which says what it is for.
 
-Both forms do the same in floating point. They may differ in its last digits, and so may the files of two machines: what
-a file decodes to does not depend on how its codes were chosen.
+Both forms do the same in floating point. They may differ in its last digits, and so may the files of a machine with the
+library and one without: what a file decodes to does not depend on how its codes were chosen.
 """
 
 import ctypes

@@ -40,7 +40,9 @@ class CompiledTransform:
         sizes = _sizes(module)
         widest = max(sizes.latent, 4 * sizes.stem, sizes.pixels, *(2 * hidden + 64 for hidden in _hidden(module)))
         if widest > MOST_INPUTS or sizes.coarse + sizes.fine > MOST_BLOCKS:
-            raise Unavailable(f"the library has no room for layers of {widest} inputs")
+            raise Unavailable(f"the library has no room for layers of {widest} inputs, or for so many blocks")
+        if any(block.reduce.shape[1] < 1 for block in (*module.coarse, *module.fine)):
+            raise Unavailable("the library has no gates without units")
         self._functions, self._blocks = found.functions, [*module.coarse, *module.fine]
         self._latent = sizes.latent
         tensors = []
@@ -65,20 +67,25 @@ class CompiledTransform:
 
     def _room(self, height: int, width: int) -> Tensor:
         """Memory that a call works in."""
-        return torch.empty(self._functions.pq_transform_room(self._handle, height, width), dtype=torch.uint8)
+        size = self._functions.pq_transform_room(self._handle, height, width)
+        return torch.empty(size, dtype=torch.uint8, device="cpu")
 
 
 class CompiledAnalysis(CompiledTransform):
     """An analysis: to be called as the module is."""
 
     def __call__(self, image: Tensor, level: Tensor) -> Tensor:
-        """Latents (B, C, H/16, W/16) of images (B, 3, H, W) at levels (B,)."""
+        """Latents (B, C, H/16, W/16) of images (B, 3, H, W) at levels (B,).
+
+        Raises:
+            ValueError: sides are no multiples of 16.
+        """
+        if image.shape[2] % STRIDE or image.shape[3] % STRIDE:
+            raise ValueError(f"sides must be multiples of {STRIDE}, not {tuple(image.shape[2:])}")
         patches = _patches(image.float() - MIDDLE)
         height, width = (side // STRIDE for side in image.shape[2:])
-        found, room = (
-            torch.empty(len(image), height, width, self._latent, dtype=torch.float32),
-            self._room(height, width),
-        )
+        found = torch.empty(len(image), height, width, self._latent, dtype=torch.float32, device="cpu")
+        room = self._room(height, width)
         for each in zip(self._gains(level), patches, found, strict=True):
             addresses = (x.data_ptr() for x in (*each, room))
             self._functions.pq_analysis_latent(self._handle, height, width, *addresses)
@@ -92,11 +99,13 @@ class CompiledGradient(CompiledTransform):
         """See `Gradient`."""
         height, width = (-(-side // STRIDE) for side in images.shape[2:])
         missing = STRIDE * width - images.shape[3], STRIDE * height - images.shape[2]
-        target = _patches(F.pad(images, (0, missing[0], 0, missing[1]), value=torch.nan))
+        target = _patches(F.pad(images.float(), (0, missing[0], 0, missing[1]), value=torch.nan))
         gains, room = self._gains(level), self._room(height, width)
 
         def slope(latent: Tensor) -> Tensor:
-            rows = latent.detach().permute(0, 2, 3, 1).contiguous()
+            rows = latent.detach().float().permute(0, 2, 3, 1).contiguous()
+            if rows.shape[1:] != (height, width, self._latent):
+                raise ValueError(f"no latents of these pictures: {tuple(latent.shape)}")
             found = torch.empty_like(rows)
             for each in zip(gains, rows, target, found, strict=True):
                 addresses = (x.data_ptr() for x in (*each, room))
@@ -106,14 +115,13 @@ class CompiledGradient(CompiledTransform):
         return slope
 
 
-def compiled(
-    analysis: Analysis, synthesis: Synthesis, threads: int
-) -> tuple[CompiledAnalysis, CompiledGradient] | None:
-    """Both transforms in C, where there is a library that passes its test and has room for them."""
-    try:
-        return CompiledAnalysis(analysis, threads), CompiledGradient(synthesis, threads)
-    except Unavailable:
-        return None
+def compiled(analysis: Analysis, synthesis: Synthesis, threads: int) -> tuple[CompiledAnalysis, CompiledGradient]:
+    """Both transforms in C.
+
+    Raises:
+        Unavailable: there is no library that passes the test of its products, or no room in it for them.
+    """
+    return CompiledAnalysis(analysis, threads), CompiledGradient(synthesis, threads)
 
 
 def _chosen() -> tuple[Library, str]:

@@ -154,8 +154,10 @@ def prolonged(table: Tensor, level: Tensor) -> Tensor:
 def gain_of(table: Tensor, level: Tensor) -> Tensor:
     """Gains (B, C, 1, 1) of logarithms `table` (L, C) at fractional levels (B,).
 
-    In float64 on the way: exponentials in float32 have other last digits on other processors.
+    On a processor in float64 on the way: exponentials in float32 have other last digits on other processors.
     """
+    if table.device.type != "cpu":
+        return prolonged(table, level).exp()
     return prolonged(table.double(), level.double()).exp().to(table.dtype)
 
 

@@ -77,7 +77,7 @@ static void choice_errors(const pq_choice *c, int64_t count, const float *aims, 
         }
 }
 
-/* 2^x, x at most 0, good to 2^-21: libraries differ in the last digit, and so would files. */
+/* 2^x, x at most 0, good to 2^-18: libraries differ in the last digit, and so would files. */
 static inline float power(float x) {
     x = x < -125 ? -125 : x;
     int32_t whole = (int32_t)(x - 0.5f), bits = (whole + 127) * (1 << 23);

@@ -1,7 +1,7 @@
 /* Linear layers of the encoder's search, in floating point around products of whole numbers.
  *
  * Each row of activations is rounded to FINEST steps of its largest, each row of weights to FINEST_WEIGHT: as fine as a
- * search needs, and twice as fast as float32 where there is no more than AVX2. Around it is float32, element by element
+ * search needs, and as fast as float32 or faster. Around it is float32, element by element
  * in one order, and nothing is fused, so that every level gives the same bits. */
 
 enum {
@@ -11,19 +11,19 @@ enum {
 
 /* Work of one thread: rows of activations, what they were, and what they are made of. */
 typedef struct {
-    int16_t *rows;  /* (PART + MOST_TOKENS, MOST_INPUTS) */
-    float *scale;   /* (PART + MOST_TOKENS,): what 1 stands for in each */
+    int16_t *rows;  /* (PART, MOST_INPUTS) */
+    float *scale;   /* (PART,): what 1 stands for in each */
     float *wide;    /* (PART, MOST_INPUTS) */
 } draft;
 
 static size_t draft_bytes(void) {
-    return (PART + MOST_TOKENS) * (MOST_INPUTS * sizeof(int16_t) + sizeof(float)) + PART * MOST_INPUTS * sizeof(float) + 64;
+    return PART * (MOST_INPUTS * (sizeof(int16_t) + sizeof(float)) + sizeof(float));
 }
 
 static draft draft_at(void *memory) {
     draft d = {memory, NULL, NULL};
-    d.scale = (float *)(d.rows + (PART + MOST_TOKENS) * MOST_INPUTS);
-    d.wide = d.scale + PART + MOST_TOKENS;
+    d.scale = (float *)(d.rows + PART * MOST_INPUTS);
+    d.wide = d.scale + PART;
     return d;
 }
 
@@ -39,14 +39,14 @@ static inline float float_of(int32_t bits) {
     return x;
 }
 
-/* Numbers of a row, `apart` each other, as whole ones up to `finest`; returns what 1 stands for. */
+/* Numbers of a row as whole ones up to `finest`; returns what 1 stands for. Rows of next to nothing are nothing. */
 static inline float rounded_row(const float *restrict from, int count, int finest, int16_t *restrict to) {
     int32_t largest = 0; /* of their bits without the sign, which compare as the numbers do */
     for (int i = 0; i < count; i++) {
         int32_t size = bits_of(from[i]) & INT32_MAX;
         largest = size > largest ? size : largest;
     }
-    float most = float_of(largest), steps = most > 0 ? (float)finest / most : 0;
+    float most = float_of(largest), steps = most > 1e-30f ? (float)finest / most : 0;
     for (int i = 0; i < count; i++) {
         float x = from[i] * steps;
         to[i] = (int16_t)(int32_t)(x + (x < 0 ? -0.5f : 0.5f));

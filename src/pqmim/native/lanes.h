@@ -2,7 +2,7 @@
  *
  * A tile is TOKENS rows of activations times PANEL = 2 * LANES rows of weights. Terms come in groups: UNIT16 int16 or
  * UNIT8 int8 that one instruction multiplies and adds in a lane. No instruction used here saturates within the bounds
- * of FORMAT.md: two products of int16 are at most 2 * 256 * 127, and vpdpbusd is the form that wraps. */
+ * of FORMAT.md and of dense.c: two products of int16 are at most 2 * 2047 * 1023, and vpdpbusd is the form that wraps. */
 #ifndef PQMIM_LANES_H
 #define PQMIM_LANES_H
 

@@ -110,10 +110,13 @@ class Library:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.functions = ctypes.CDLL(str(path))
+        self.functions.pq_source.restype = c_char_p
+        self.source: str = self.functions.pq_source().decode()
+        if self.source != digest():
+            return  # its functions may be others
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(self.functions, name)
             function.restype, function.argtypes = result, arguments
-        self.source: str = self.functions.pq_source().decode()
         count = self.functions.pq_level_count()
         self.known: list[str] = [self.functions.pq_level_name(index).decode() for index in range(count)]
         self.levels = [name for index, name in enumerate(self.known) if self.functions.pq_level_usable(index)]

@@ -1,7 +1,8 @@
 /* The library's functions, as `loader.py` declares them once more for ctypes.
  *
- * All but the encoder's choice works on integers that `docs/FORMAT.md` fixes bit by bit. A prior is read only once
- * it is made, and may serve several threads; a context belongs to one thread at a time. */
+ * All but what the encoder searches by, its choice and its transforms, works on integers that `docs/FORMAT.md` fixes bit
+ * by bit. Priors and transforms are read only once they are made, and may serve several threads; a context, and the room
+ * of a call, belong to one thread at a time. */
 #ifndef PQMIM_H
 #define PQMIM_H
 

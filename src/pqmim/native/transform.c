@@ -10,7 +10,7 @@ static inline floats chosen(wholes which, floats yes, floats no) {
     return (floats)((which & (wholes)yes) | (~which & (wholes)no));
 }
 
-/* 1 / (1 + e^-x). The power of two is a polynomial between whole ones, good to 2^-21. */
+/* 1 / (1 + e^-x). The power of two is a polynomial between whole ones, good to 2^-18. */
 static inline floats sigmoid(floats x) {
     floats least = (floats){0} - 125, most = (floats){0} + 125;
     x = x * -1.442695041f;
