@@ -237,13 +237,13 @@ class Encoder:
         return choice, followed(choice, quantizer.worth(level), wanted.flatten(1, 2), slope, steps)
 
     @property
-    def transforms(self) -> "Transforms":
+    def transforms(self) -> Transforms:
         """How the transforms run: chosen when it is first asked for."""
         if self._transforms is None:
             self._transforms = self._choose(self.analysis.stem.device)
         return self._transforms
 
-    def _choose(self, device: torch.device) -> "Transforms":
+    def _choose(self, device: torch.device) -> Transforms:
         half = fast_in_half(device) if self._half is None else self._half
         why = "it was asked for"
         if self._half is None:

@@ -90,7 +90,7 @@ def test_a_library_that_fails_its_test_leaves_the_choice_to_pytorch(monkeypatch,
         raise choices.Unavailable("it fails")
 
     assert isinstance(choice_of(quantizer, latent, AIM, 4), CompiledChoice)
-    monkeypatch.setattr(choices, "chosen_level", fails)
+    monkeypatch.setattr(choices, "serving", fails)
     assert isinstance(choice_of(quantizer, latent, AIM, 4), SoftChoice)
 
 

@@ -37,7 +37,7 @@ def coded() -> bytes:
 def test_without_a_library_everything_but_the_compiled_prior_works(searched):
     assert native.library() is None
     assert "was not built" in native.reason()
-    with pytest.raises(Unavailable, match=r"no compiled prior: it was not built: `python -m pqmim\.native build`"):
+    with pytest.raises(Unavailable, match=r"there is no library: it was not built: `python -m pqmim\.native build`"):
         CompiledPrior(tensors(False))
     assert hashlib.sha256(coded()).hexdigest().startswith("abaf6a54d3b55a5f")
 

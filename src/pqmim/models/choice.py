@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pqmim import native
-from pqmim.models.prior.compiled import Unavailable, chosen_level
+from pqmim.models.prior.compiled import Unavailable, serving
 from pqmim.models.quantizer import ProductQuantizer, level_of_rate
 from pqmim.models.transforms import blend
 from pqmim.native.loader import Choice as Struct
@@ -110,10 +109,9 @@ def choice_among(quantizer: ProductQuantizer, candidates: Tensor, bits: Tensor, 
 
 def _library(quantizer: ProductQuantizer, data: Tensor, count: int) -> tuple[Library, str] | None:
     """The library and its level, where they can choose among `count` candidates."""
-    library = native.library() if data.device.type == "cpu" else None
-    if library is not None and count <= MOST_FEW and quantizer.codewords <= MOST_WORDS:
-        with suppress(Unavailable):  # a library that fails its test
-            return library, chosen_level()
+    if data.device.type == "cpu" and count <= MOST_FEW and quantizer.codewords <= MOST_WORDS:
+        with suppress(Unavailable):
+            return serving()
     return None
 
 

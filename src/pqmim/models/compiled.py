@@ -1,7 +1,7 @@
 """The encoder's transforms in C, on the processor: latents of pictures, and gradients by them.
 
-Products are those of numbers rounded to some 11 bits: faster than float32, as fine as a search for codes needs, and the
-same bits at every level of instructions.
+Products are those of numbers rounded to some 11 bits, as fine as a search for codes needs. All levels of instructions give
+the same bits.
 """
 
 import ctypes
@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pqmim import native
 from pqmim.models.gradient import BLACK, WHITE, Slope
-from pqmim.models.prior.compiled import Unavailable, chosen_level
+from pqmim.models.prior.compiled import Unavailable, serving
 from pqmim.models.transforms import MIDDLE, PATCH, REACH, STRIDE, Analysis, Synthesis, blend
 from pqmim.native.loader import Library, TransformSizes
 
 MOST_INPUTS, MOST_BLOCKS = 1024, 64  # that the library has room for
+PADDING = 64  # numbers that a gate is padded by at most
 
 
 class CompiledTransform:
@@ -36,12 +36,13 @@ class CompiledTransform:
     """
 
     def __init__(self, module: Analysis | Synthesis, threads: int, library: tuple[Library, str] | None = None) -> None:
-        found, self.instructions = library or _chosen()
+        found, self.instructions = library or serving()
         sizes = _sizes(module)
-        widest = max(sizes.latent, 4 * sizes.stem, sizes.pixels, *(2 * hidden + 64 for hidden in _hidden(module)))
+        gates = (2 * hidden + PADDING for hidden in (sizes.hidden_coarse, sizes.hidden_fine))
+        widest = max(sizes.latent, 4 * sizes.stem, sizes.pixels, *gates)
         if widest > MOST_INPUTS or sizes.coarse + sizes.fine > MOST_BLOCKS:
             raise Unavailable(f"the library has no room for layers of {widest} inputs, or for so many blocks")
-        if any(block.reduce.shape[1] < 1 for block in (*module.coarse, *module.fine)):
+        if min((block.reduce.shape[1] for block in (*module.coarse, *module.fine)), default=1) < 1:
             raise Unavailable("the library has no gates without units")
         self._functions, self._blocks = found.functions, [*module.coarse, *module.fine]
         self._latent = sizes.latent
@@ -124,32 +125,25 @@ def compiled(analysis: Analysis, synthesis: Synthesis, threads: int) -> tuple[Co
     return CompiledAnalysis(analysis, threads), CompiledGradient(synthesis, threads)
 
 
-def _chosen() -> tuple[Library, str]:
-    library = native.library()
-    if library is None:
-        raise Unavailable(native.reason())
-    return library, chosen_level()
-
-
 def _patches(images: Tensor) -> Tensor:
     """Images (B, 3, 16 h, 16 w) in patches (B, 2 h, 2 w, 192)."""
     return F.pixel_unshuffle(images, PATCH).permute(0, 2, 3, 1).contiguous()
 
 
 def _sizes(module: Analysis | Synthesis) -> TransformSizes:
-    analysis = isinstance(module, Analysis)
-    latent = module.merge.shape[0] if isinstance(module, Analysis) else module.split.shape[1]
-    stem, pixels = module.stem.shape if isinstance(module, Analysis) else module.head.shape[::-1]
-    coarse, fine = _hidden(module)
+    if isinstance(module, Analysis):
+        latent, (stem, pixels) = len(module.merge), module.stem.shape
+    else:
+        latent, (pixels, stem) = module.split.shape[1], module.head.shape
     return TransformSizes(
         latent=latent,
         stem=stem,
         pixels=pixels,
         coarse=len(module.coarse),
         fine=len(module.fine),
-        hidden_coarse=coarse,
-        hidden_fine=fine,
-        analysis=int(analysis),
+        hidden_coarse=_hidden(module.coarse),
+        hidden_fine=_hidden(module.fine),
+        analysis=int(isinstance(module, Analysis)),
         reach=REACH,
         middle=MIDDLE,
         black=BLACK,
@@ -157,10 +151,6 @@ def _sizes(module: Analysis | Synthesis) -> TransformSizes:
     )
 
 
-def _hidden(module: Analysis | Synthesis) -> tuple[int, int]:
-    """Units of the gates of coarse and of fine blocks."""
-
-    def units(blocks: Iterable[nn.Module]) -> int:
-        return max((block.get_parameter("reduce").shape[1] for block in blocks), default=0)
-
-    return units(module.coarse), units(module.fine)
+def _hidden(blocks: Iterable[nn.Module]) -> int:
+    """Units of the gates of blocks."""
+    return max((block.get_parameter("reduce").shape[1] for block in blocks), default=0)

@@ -77,19 +77,6 @@ static void choice_errors(const pq_choice *c, int64_t count, const float *aims, 
         }
 }
 
-/* 2^x, x at most 0, good to 2^-18: libraries differ in the last digit, and so would files. */
-static inline float power(float x) {
-    x = x < -125 ? -125 : x;
-    int32_t whole = (int32_t)(x - 0.5f), bits = (whole + 127) * (1 << 23);
-    float f = x - (float)whole, scale; /* -0.5 to 0.5 */
-    memcpy(&scale, &bits, sizeof scale);
-    float p = f * 0.0013333558f + 0.0096181291f;
-    p = p * f + 0.0555041087f;
-    p = p * f + 0.2402265070f;
-    p = p * f + 0.6931471806f;
-    return (p * f + 1) * scale;
-}
-
 /* Mean codewords (count, channels), each of probability 2^-(error / soft_price + soft_bits * bits), of the first
  * `likeliest` codes; codeword 0 where nothing is sent. */
 static void choice_mean(const pq_choice *c, int64_t count, const float *aims, const uint8_t *codes, const float *bits,
@@ -99,7 +86,7 @@ static void choice_mean(const pq_choice *c, int64_t count, const float *aims, co
         float *mean = means + i * c->channels;
         for (int m = 0; m < c->size; m++) {
             size_t place = ((size_t)i * c->size + m) * c->few;
-            float share[MOST_FEW], least, sum = 0;
+            float share[MOST_FEW] = {0}, least, sum = 0;
             if (m >= c->active) {
                 for (int j = c->first[m]; j < c->first[m + 1]; j++)
                     mean[j] = c->words[(size_t)j * words];
@@ -111,8 +98,10 @@ static void choice_mean(const pq_choice *c, int64_t count, const float *aims, co
             least = share[0];
             for (int f = 1; f < few; f++)
                 least = share[f] < least ? share[f] : least;
+            for (int f = 0; f < few; f += LANES)
+                put(share + f, power(least - floats_at(share + f)));
             for (int f = 0; f < few; f++)
-                sum += share[f] = power(least - share[f]);
+                sum += share[f];
             for (int j = c->first[m]; j < c->first[m + 1]; j++) {
                 float total = 0;
                 for (int f = 0; f < few; f++)

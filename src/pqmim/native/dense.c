@@ -1,8 +1,8 @@
 /* Linear layers of the encoder's search, in floating point around products of whole numbers.
  *
  * Each row of activations is rounded to FINEST steps of its largest, each row of weights to FINEST_WEIGHT: as fine as a
- * search needs, and as fast as float32 or faster. Around it is float32, element by element
- * in one order, and nothing is fused, so that every level gives the same bits. */
+ * search needs. Around it is float32, element by element in one order, and nothing is fused, so that every level gives the
+ * same bits. */
 
 enum {
     FINEST = 2047, FINEST_WEIGHT = 1023, /* times each other and MOST_INPUTS: below 2^31 */
@@ -95,18 +95,6 @@ static void take(const draft *d, const dense *l, const float *from, ptrdiff_t st
     }
 }
 
-/* Numbers of a vector's lanes. */
-typedef float floats __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t wholes __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-static inline floats floats_at(const float *p) {
-    floats x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-static inline void put(float *p, floats x) { memcpy(p, &x, sizeof x); }
-
 /* Where a panel of numbers of a row goes, of which the first `columns` count. */
 typedef void (*placed)(const void *to, int row, int first, int columns, floats left, floats right);
 
@@ -152,4 +140,12 @@ static inline void place_rows(const void *to, int row, int first, int columns, f
         float value = c < LANES ? left[c] : right[c - LANES];
         t->rows[place + c] = t->plus ? t->plus[place + c] + value : value;
     }
+}
+
+/* A layer from rows to rows: `to` (count, outputs) of `from`, of which a row is `stride` long, and `plus` them, if not NULL. */
+static void apply(const draft *d, const dense *l, const float *from, ptrdiff_t stride, int count, float *to,
+                  const float *plus) {
+    to_rows rows = {to, l->outputs, plus};
+    take(d, l, from, stride, count);
+    give(d, l, count, place_rows, &rows);
 }

@@ -137,4 +137,34 @@ enum { UNIT = UNIT16, OFFSET = 0 };
         }                                                                                                       \
     }
 
+/* Vectors of float, and of as many int32, for what is searched rather than coded. */
+typedef float floats __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t wholes __attribute__((vector_size(LANES * sizeof(int32_t))));
+
+static inline floats floats_at(const float *p) {
+    floats x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline void put(float *p, floats x) { memcpy(p, &x, sizeof x); }
+
+static inline floats chosen(wholes which, floats yes, floats no) {
+    return (floats)((which & (wholes)yes) | (~which & (wholes)no));
+}
+
+/* 2^x for x from -125 to 125, and that of the nearer end beyond: a polynomial between whole powers, good to 2^-18. Those of
+ * libraries have other last digits on other processors, and so would files. */
+static inline floats power(floats x) {
+    floats least = (floats){0} - 125, most = (floats){0} + 125;
+    x = chosen(x < least, least, chosen(x > most, most, x));
+    wholes whole = __builtin_convertvector(x + 256.5f, wholes) - 256;
+    x -= __builtin_convertvector(whole, floats); /* -0.5 to 0.5 */
+    floats p = x * 0.0013333558f + 0.0096181291f;
+    p = p * x + 0.0555041087f;
+    p = p * x + 0.2402265070f;
+    p = p * x + 0.6931471806f;
+    return (p * x + 1) * (floats)((whole + 127) << 23);
+}
+
 #endif

@@ -6,23 +6,7 @@
 
 #include <math.h>
 
-static inline floats chosen(wholes which, floats yes, floats no) {
-    return (floats)((which & (wholes)yes) | (~which & (wholes)no));
-}
-
-/* 1 / (1 + e^-x). The power of two is a polynomial between whole ones, good to 2^-18. */
-static inline floats sigmoid(floats x) {
-    floats least = (floats){0} - 125, most = (floats){0} + 125;
-    x = x * -1.442695041f;
-    x = chosen(x < least, least, chosen(x > most, most, x));
-    wholes whole = __builtin_convertvector(x + 256.5f, wholes) - 256;
-    x -= __builtin_convertvector(whole, floats); /* -0.5 to 0.5 */
-    floats p = x * 0.0013333558f + 0.0096181291f;
-    p = p * x + 0.0555041087f;
-    p = p * x + 0.2402265070f;
-    p = p * x + 0.6931471806f;
-    return 1 / (1 + (p * x + 1) * (floats)((whole + 127) << 23));
-}
+static inline floats sigmoid(floats x) { return 1 / (1 + power(x * -1.442695041f)); }
 
 typedef struct {
     float *halves; /* (count, panels * PANEL): both, as the gate meets them; or NULL */
@@ -131,9 +115,7 @@ static void forth(void *data, int64_t part, int thread) {
     take(&d, &b->expand, d.wide, b->width, count);
     to_units both = {w->halves ? w->halves + first * units : NULL, units, d.wide, units / 2};
     give(&d, &b->expand, count, place_units, &both);
-    take(&d, &b->reduce, d.wide, units / 2, count);
-    to_rows on = {w->y + first * b->width, b->width, w->x + first * b->width};
-    give(&d, &b->reduce, count, place_rows, &on);
+    apply(&d, &b->reduce, d.wide, units / 2, count, w->y + first * b->width, w->x + first * b->width);
 }
 
 /* The way back through gate and layers: slopes by what the depthwise layer gave. */
@@ -146,9 +128,7 @@ static void back(void *data, int64_t part, int thread) {
     take(&d, &b->unreduce, w->slope + first * b->width, b->width, count);
     to_halves both = {w->halves + first * units, d.wide, units};
     give(&d, &b->unreduce, count, place_halves, &both);
-    take(&d, &b->unexpand, d.wide, units, count);
-    to_rows on = {w->own + first * b->width, b->width, NULL};
-    give(&d, &b->unexpand, count, place_rows, &on);
+    apply(&d, &b->unexpand, d.wide, units, count, w->own + first * b->width, NULL);
 }
 
 /* And through the depthwise layer: slopes by x. */
@@ -166,76 +146,61 @@ static void join(void *data, int64_t part, int thread) {
     }
 }
 
-/* Four positions of half the size from each: row after row, so that two of them are neighbours. */
+/* Place at 1/8 resolution of the upper or lower two of the four positions that one at 1/16 becomes. */
+static inline int64_t place_of(const walk *w, int64_t position, int row) {
+    return (2 * (position / w->width) + row) * 2 * w->width + 2 * (position % w->width);
+}
+
+/* Four positions at 1/8 resolution from each at 1/16. */
 static void split(void *data, int64_t part, int thread) {
     const walk *w = data;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part), stem = w->t->s.stem;
-    take(&d, &w->t->split, w->x + part * PART * w->t->s.latent, w->t->s.latent, count);
-    to_rows on = {d.wide, 4 * stem, NULL};
-    give(&d, &w->t->split, count, place_rows, &on);
-    for (int i = 0; i < count; i++)
-        for (int row = 0; row < 2; row++) {
-            int64_t p = part * PART + i, place = (2 * (p / w->width) + row) * 2 * w->width + 2 * (p % w->width);
-            memcpy(w->y + place * stem, d.wide + (4 * i + 2 * row) * stem, 2 * stem * sizeof(float));
-        }
+    int count = here(w, part), stem = w->t->s.stem, latent = w->t->s.latent;
+    apply(&d, &w->t->split, w->x + part * PART * latent, latent, count, d.wide, NULL);
+    for (int i = 0; i < 2 * count; i++)
+        memcpy(w->y + place_of(w, part * PART + i / 2, i % 2) * stem, d.wide + 2 * i * stem, 2 * stem * sizeof(float));
 }
 
-/* One from four. */
+/* One at 1/16 resolution from each four at 1/8. */
 static void merge(void *data, int64_t part, int thread) {
     const walk *w = data;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part), stem = w->t->s.stem;
-    for (int i = 0; i < count; i++)
-        for (int row = 0; row < 2; row++) {
-            int64_t p = part * PART + i, place = (2 * (p / w->width) + row) * 2 * w->width + 2 * (p % w->width);
-            memcpy(d.wide + (4 * i + 2 * row) * stem, w->x + place * stem, 2 * stem * sizeof(float));
-        }
-    take(&d, &w->t->merge, d.wide, 4 * stem, count);
-    to_rows on = {w->y + part * PART * w->t->s.latent, w->t->s.latent, NULL};
-    give(&d, &w->t->merge, count, place_rows, &on);
+    int count = here(w, part), stem = w->t->s.stem, latent = w->t->s.latent;
+    for (int i = 0; i < 2 * count; i++)
+        memcpy(d.wide + 2 * i * stem, w->x + place_of(w, part * PART + i / 2, i % 2) * stem, 2 * stem * sizeof(float));
+    apply(&d, &w->t->merge, d.wide, 4 * stem, count, w->y + part * PART * latent, NULL);
 }
 
 /* Pixels, and slopes of their squared error by x. No error is where the target is no number, or beyond black or white. */
 static void compare(void *data, int64_t part, int thread) {
     const walk *w = data;
-    const pq_transform *t = w->t;
+    const pq_transform_sizes *s = &w->t->s;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part), pixels = t->head.outputs;
-    take(&d, &t->head, w->x + part * PART * t->s.stem, t->s.stem, count);
-    to_rows on = {d.wide, pixels, NULL};
-    give(&d, &t->head, count, place_rows, &on);
-    const float *restrict target = w->target + part * PART * pixels;
-    for (int i = 0; i < count * pixels; i++) {
-        float x = d.wide[i] + t->s.middle, apart = 2 * (x - target[i]);
-        d.wide[i] = x > t->s.black && x < t->s.white && apart == apart ? apart : 0;
+    int count = here(w, part);
+    apply(&d, &w->t->head, w->x + part * PART * s->stem, s->stem, count, d.wide, NULL);
+    const float *restrict target = w->target + part * PART * s->pixels;
+    for (int i = 0; i < count * s->pixels; i++) {
+        float x = d.wide[i] + s->middle, apart = 2 * (x - target[i]);
+        d.wide[i] = x > s->black && x < s->white && apart == apart ? apart : 0;
     }
-    take(&d, &t->stem, d.wide, pixels, count);
-    on = (to_rows){w->slope + part * PART * t->s.stem, t->s.stem, NULL};
-    give(&d, &t->stem, count, place_rows, &on);
+    apply(&d, &w->t->stem, d.wide, s->pixels, count, w->slope + part * PART * s->stem, NULL);
 }
 
 /* Patches to what the fine blocks work on. */
 static void begin(void *data, int64_t part, int thread) {
     const walk *w = data;
-    const dense *stem = &w->t->stem;
+    const pq_transform_sizes *s = &w->t->s;
     draft d = draft_at(w->scratch[thread]);
-    int count = here(w, part);
-    take(&d, stem, w->x + part * PART * stem->inputs, stem->inputs, count);
-    to_rows on = {w->y + part * PART * stem->outputs, stem->outputs, NULL};
-    give(&d, stem, count, place_rows, &on);
+    apply(&d, &w->t->stem, w->x + part * PART * s->pixels, s->pixels, here(w, part), w->y + part * PART * s->stem, NULL);
 }
 
-/* `w->x` through `count` blocks, in its place; nothing is kept. */
-static void blocks_of(walk *w, const gated *blocks, int count, const float **gain) {
-    w->y = (float *)w->x;
-    w->halves = NULL;
-    for (int i = 0; i < count; i++, *gain += w->block->width) {
-        w->block = blocks + i;
-        w->gain = *gain;
-        pool_run(w->t->pool, parts_of(count_of(w)), look, w);
-        pool_run(w->t->pool, parts_of(count_of(w)), forth, w);
-    }
+/* From `w->x` through a block to `w->y`, with the block's gains, which `*gain` moves beyond. */
+static void pass(walk *w, const gated *b, const float **gain) {
+    w->block = b;
+    w->gain = *gain;
+    pool_run(w->t->pool, parts_of(count_of(w)), look, w);
+    pool_run(w->t->pool, parts_of(count_of(w)), forth, w);
+    *gain += b->width;
 }
 
 static size_t stage_floats(const gated *blocks, int count, int64_t positions) {
@@ -260,17 +225,12 @@ static int64_t transform_room(const pq_transform *t, int height, int width) {
 static void through(walk *w, const gated *blocks, int count, const float **gain, float **room, const float **inputs,
                     float **halves) {
     for (int i = 0; i < count; i++) {
-        int64_t positions = count_of(w);
-        w->block = blocks + i;
-        w->gain = *gain;
         inputs[i] = w->x;
         w->halves = halves[i] = *room;
-        w->y = *room + positions * w->block->expand.panels * PANEL;
-        *room = w->y + positions * w->block->width;
-        pool_run(w->t->pool, parts_of(positions), look, w);
-        pool_run(w->t->pool, parts_of(positions), forth, w);
+        w->y = *room + count_of(w) * blocks[i].expand.panels * PANEL;
+        *room = w->y + count_of(w) * blocks[i].width;
+        pass(w, blocks + i, gain);
         w->x = w->y;
-        *gain += w->block->width;
     }
 }
 
@@ -324,16 +284,18 @@ static void analysis_latent(const pq_transform *t, int height, int width, const 
     int64_t count = (int64_t)height * width;
     void *scratch[MOST_THREADS];
     float *own = drafts(t, room, scratch), *x = own + count * widest_of(t);
+    const float *gain = gains + t->s.coarse * t->s.latent;
     walk w = {.t = t, .height = 2 * height, .width = 2 * width, .x = patches, .y = x, .own = own, .scratch = scratch};
 
     pool_run(t->pool, parts_of(4 * count), begin, &w);
-    w.x = x;
-    const float *gain = gains + t->s.coarse * t->s.latent;
-    blocks_of(&w, t->blocks + t->s.coarse, t->s.fine, &gain);
+    w.x = x; /* blocks work in place, and keep nothing */
+    for (int i = 0; i < t->s.fine; i++)
+        pass(&w, t->blocks + t->s.coarse + i, &gain);
     w.height = height, w.width = width, w.y = latent;
     pool_run(t->pool, parts_of(count), merge, &w);
     w.x = latent;
-    blocks_of(&w, t->blocks, t->s.coarse, &gains);
+    for (int i = 0; i < t->s.coarse; i++)
+        pass(&w, t->blocks + i, &gains);
 }
 
 /* Tensors of a block: `depthwise` (width, 9), `expand` (2 hidden, width), `bias` (2 hidden), `reduce` (width, hidden). */

@@ -326,8 +326,17 @@ def _layer(tensors: spec.Tensors, name: str) -> list[NDArray[np.generic]]:
     return [np.ascontiguousarray(tensors[f"{name}.{part}"], kind) for part, kind in LINEAR.items()]
 
 
+def serving() -> tuple[Library, str]:
+    """The library, and the level of instructions in use.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    return _library(), chosen_level()
+
+
 def _library() -> Library:
     found = native.library()
     if found is None:
-        raise Unavailable(f"there is no compiled prior: {native.reason()}")
+        raise Unavailable(f"there is no library: {native.reason()}")
     return found
